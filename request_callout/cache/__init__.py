@@ -1,0 +1,1 @@
+"""Stores for callout responses, and the key they are kept under."""

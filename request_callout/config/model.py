@@ -1,0 +1,215 @@
+"""A checked configuration as frozen dataclasses: what the engine works from.
+
+The shape and the defaults come from ``schema/request-callout.schema.json``; this module only gives them types and
+units. Fields keep the names they have in Kong's configuration, with the unit added where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+OnError = Literal["fail", "retry", "continue"]
+Strategy = Literal["off", "memory", "redis"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How headers or query parameters are made: forwarded ones, then ``remove``, then ``custom``.
+
+    ``custom`` maps names to values that may hold expressions; None (an explicit null) removes.
+    """
+
+    forward: bool
+    custom: Mapping[str, str | None]
+    remove: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """How a body is made: the forwarded one, then ``remove``, then ``custom`` merged over it.
+
+    With ``typed`` a value that is one expression alone keeps its type.
+    """
+
+    forward: bool
+    decode: bool
+    typed: bool
+    custom: Mapping[str, str | None]
+    remove: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether something is set or removed, so that the body has to be JSON."""
+        return bool(self.custom) or bool(self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Milliseconds; 0 means the server's default."""
+
+    connect_ms: int
+    write_ms: int
+    read_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The forward proxies of a callout, with one set of credentials for both."""
+
+    http_proxy: str | None
+    https_proxy: str | None
+    auth_username: str | None
+    auth_password: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How a callout is sent."""
+
+    ssl_verify: bool
+    ssl_server_name: str | None
+    timeouts: Timeouts | None
+    proxy: Proxy | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """What counts as an error and what follows from it; ``on_error`` and ``retries`` are the effective ones.
+
+    ``http_statuses`` None means that any response is a success.
+    """
+
+    on_error: OnError
+    retries: int
+    http_statuses: frozenset[int] | None
+    error_response_code: int
+    error_response_msg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``callouts[].request``."""
+
+    url: str
+    method: str
+    query: Parameters
+    headers: Parameters
+    body: Body
+    http_opts: HttpOptions
+    error: ErrorPolicy
+    by_lua: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """``callouts[].response``."""
+
+    headers_store: bool
+    body_store: bool
+    body_decode: bool
+    by_lua: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Callout:
+    """One callout; ``depends_on`` None means that its dependencies are inferred."""
+
+    name: str
+    depends_on: tuple[str, ...] | None
+    request: Request
+    response: Response
+    cache_bypass: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What is changed on the proxied request."""
+
+    query: Parameters
+    headers: Parameters
+    body: Body
+    by_lua: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where a Redis node or sentinel listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAuthentication:
+    """Credentials of a cloud provider's managed Redis."""
+
+    auth_provider: Literal["aws", "azure", "gcp"] | None
+    aws_cache_name: str | None
+    aws_is_serverless: bool
+    aws_region: str | None
+    aws_access_key_id: str | None
+    aws_secret_access_key: str | None
+    aws_assume_role_arn: str | None
+    aws_role_session_name: str | None
+    gcp_service_account_json: str | None
+    azure_client_id: str | None
+    azure_client_secret: str | None
+    azure_tenant_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """How the Redis cache is reached: one server, sentinels or a cluster."""
+
+    host: str
+    port: int
+    connect_timeout_ms: int
+    send_timeout_ms: int
+    read_timeout_ms: int
+    username: str | None
+    password: str | None
+    database: int
+    keepalive_pool_size: int
+    keepalive_backlog: int | None
+    ssl: bool
+    ssl_verify: bool
+    server_name: str | None
+    connection_is_proxied: bool
+    sentinel_master: str | None
+    sentinel_role: Literal["master", "slave", "any"] | None
+    sentinel_nodes: tuple[HostPort, ...]
+    sentinel_username: str | None
+    sentinel_password: str | None
+    cluster_nodes: tuple[HostPort, ...]
+    cluster_max_redirections: int
+    cloud_authentication: CloudAuthentication
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """``cache``: where responses are kept and for how long."""
+
+    strategy: Strategy
+    cache_ttl_s: int
+    dictionary_name: str
+    redis: Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One plugin configuration, checked.
+
+    ``plugin_id``, ``route_id``, ``service_id`` and ``consumer_id`` are what Kong says of the plugin's place;
+    ``secrets`` has every value that came from a vault or stands in an encrypted field, to be kept out of logs.
+    """
+
+    callouts: tuple[Callout, ...]
+    upstream: Upstream
+    cache: Cache
+    plugin_id: str
+    route_id: str | None
+    service_id: str | None
+    consumer_id: str | None
+    secrets: frozenset[str]

@@ -1,0 +1,1 @@
+"""The embedded gateway: Kong's behaviour for trying out and for tests."""

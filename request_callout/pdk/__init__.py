@@ -1,0 +1,1 @@
+"""The Kong PDK over a wire protocol: codecs, queued writes, gathered reads."""

@@ -1,0 +1,22 @@
+"""The values that pass between Kong, the engine and Lua: what JSON can say.
+
+Text is ``str``; bytes that are no UTF-8 survive as lone surrogates (``surrogateescape``), so that any Lua or header
+string comes through unchanged. None inside a list or dict is JSON's null (``ngx.null`` in Lua).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Value: TypeAlias = Any
+"""None, bool, int, float, str, list[Value] or dict[str, Value]; checked where it enters, not by the type checker."""
+
+
+def text(data: bytes) -> str:
+    """Bytes as text that gives the same bytes back with ``raw``."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def raw(value: str) -> bytes:
+    """The bytes of a text made by ``text``."""
+    return value.encode("utf-8", "surrogateescape")
