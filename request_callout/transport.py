@@ -23,7 +23,8 @@ class OutgoingRequest:
     """A callout ready to be sent.
 
     ``headers`` are in order, names as they go out; without ``Host`` (taken from the URL) unless it is to be another,
-    and without ``Content-Length`` (taken from ``body``). Times are in seconds; ``deadline`` is a ``time.monotonic()`` moment that bounds all of it.
+    and without ``Content-Length`` (taken from ``body``). Times are in seconds; ``deadline`` is a ``time.monotonic()``
+    moment that bounds all of it.
     """
 
     method: str
