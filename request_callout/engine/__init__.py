@@ -2,3 +2,7 @@
 
 The engine knows nothing of sockets, Kong's wire format, the command line or the embedded gateway.
 """
+
+from request_callout.engine.instance import BrokenInstance, Engine, Instance
+
+__all__ = ["BrokenInstance", "Engine", "Instance"]

@@ -1,0 +1,54 @@
+"""What scripts see and may change of a callout's caching, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from request_callout.cache.key import cache_key
+from request_callout.config import model
+from request_callout.engine import query
+from request_callout.engine.call import Call
+from request_callout.engine.client import parse_query
+from request_callout.values import Value
+
+
+def caching_table(cache: model.Cache, callout: model.Callout) -> dict[str, Value]:
+    """The table ``caching``: the configuration, a copy for each callout, without what only the store needs to know."""
+    return {
+        "strategy": cache.strategy,
+        "cache_ttl": cache.cache_ttl_s,
+        "bypass": callout.cache_bypass,
+        "memory": {"dictionary_name": cache.dictionary_name},
+    }
+
+
+def ttl_s(caching: dict[str, Any]) -> float:
+    """How long to keep a response by its ``caching.cache_ttl``; 0 for one that is no number."""
+    value = caching.get("cache_ttl")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return 0
+    return max(0.0, value)
+
+
+def key_for(call: Call) -> str:
+    """The key of a callout's response, from what is sent and for whom; computed once."""
+    if call.cache_key is None:
+        run = call.run
+        params = call.record.params
+        base, raw_query = query.split_url(params.full_url())
+        config = run.instance.config
+        consumer = run.client.part("consumer") or {}
+        call.cache_key = cache_key(
+            route_id=config.route_id or (run.client.part("route") or {}).get("id"),
+            plugin_id=config.plugin_id,
+            consumer_id=consumer.get("id"),
+            consumer_groups=run.consumer_groups(),
+            callout=call.name,
+            method=params.method,
+            url=base,
+            query=[(name, "" if value is True else "=" + value) for name, value in parse_query(raw_query)],
+            headers=params.headers.pairs(),
+            body=params.body_bytes(),
+        )
+    return call.cache_key

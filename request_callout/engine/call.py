@@ -1,0 +1,59 @@
+"""One callout of one proxied request, on its way through the layers of the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from request_callout.engine.compiled import CompiledCallout
+from request_callout.engine.context import CalloutRecord, CalloutResponse
+
+if TYPE_CHECKING:
+    from request_callout.engine.run import Run
+
+
+@dataclass(slots=True)
+class Call:
+    """The state of one callout: what the layers hand to each other beside the response.
+
+    ``attempts`` counts requests sent, ``cache`` tells what the cache did (None where there is none), ``latency_ms``
+    what the whole of it took, ``failure`` why there was no usable response.
+    """
+
+    run: Run
+    callout: CompiledCallout
+    _record: CalloutRecord | None = None
+    attempts: int = 0
+    status: int | None = None
+    failure: str | None = None
+    cache: str | None = None
+    cache_key: str | None = None
+    latency_ms: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.callout.name
+
+    @property
+    def method(self) -> str:
+        return self.callout.config.request.method if self._record is None else self._record.params.method
+
+    @property
+    def request_url(self) -> str | None:
+        """What was called, None if it never came to a request."""
+        return None if self._record is None else self._record.params.full_url()
+
+    @property
+    def record(self) -> CalloutRecord:
+        """The callout's context; there is one as soon as its request has been built."""
+        if self._record is None:
+            raise RuntimeError(f"callout {self.name} has no request yet")
+        return self._record
+
+    def begin(self, record: CalloutRecord) -> None:
+        self._record = record
+
+
+Handler: TypeAlias = Callable[[Call], "CalloutResponse | None"]
+"""A layer: does its part and asks the next for the response; None: there was none (``on_error: continue``)."""

@@ -1,0 +1,110 @@
+"""The client's request as it came: read from Kong in one gathered exchange, each part at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
+
+from request_callout.engine.kong import Call, Kong
+from request_callout.values import text
+
+Part = Literal[
+    "headers", "raw_query", "body", "captures", "content_type", "route", "service", "consumer", "groups", "request_id"
+]
+
+_CALLS: dict[Part, Call] = {
+    "headers": ("kong.request.get_headers", (1000,)),
+    "raw_query": ("kong.request.get_raw_query", ()),
+    "body": ("kong.request.get_raw_body", ()),
+    "captures": ("kong.request.get_uri_captures", ()),
+    "content_type": ("kong.request.get_header", ("content-type",)),
+    "route": ("kong.router.get_route", ()),
+    "service": ("kong.router.get_service", ()),
+    "consumer": ("kong.client.get_consumer", ()),
+    "groups": ("kong.client.get_consumer_groups", ()),
+    "request_id": ("kong.nginx.get_var", ("kong_request_id",)),
+}
+
+QueryValue = str | Literal[True]
+
+
+class ClientRequest:
+    """The parts of the client's request that were read; a part nobody planned is read when it is asked for."""
+
+    __slots__ = ("_kong", "_values")
+
+    def __init__(self, kong: Kong) -> None:
+        self._kong = kong
+        self._values: dict[Part, Any] = {}
+
+    def gather(self, parts: Iterable[Part]) -> None:
+        """Read all of these parts in one exchange with Kong."""
+        wanted = [part for part in parts if part not in self._values]
+        if wanted:
+            self._values.update(zip(wanted, self._kong.read([_CALLS[part] for part in wanted]), strict=True))
+
+    def part(self, name: Part) -> Any:
+        """The value of one part, in the normal form of ``engine.kong``."""
+        if name not in self._values:
+            self.gather((name,))
+        return self._values[name]
+
+    @property
+    def headers(self) -> dict[str, str | list[str]]:
+        """Header names in lower case; a list where a header is repeated."""
+        return self.part("headers") or {}
+
+    @property
+    def raw_query(self) -> str:
+        """The query as it stands in the request line, without ``?``."""
+        return self.part("raw_query") or ""
+
+    @property
+    def body(self) -> bytes:
+        """The body, empty if there is none."""
+        return self.part("body") or b""
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type that the client gave its body."""
+        if "headers" in self._values:
+            value = self.headers.get("content-type")
+        else:
+            value = self.part("content_type")
+        return value[0] if isinstance(value, list) else value
+
+    @property
+    def query(self) -> dict[str, QueryValue | list[QueryValue]]:
+        """The parameters by name, decoded; a list where one is repeated, True for one without a value."""
+        return collect(parse_query(self.raw_query))
+
+
+def parse_query(raw_query: str) -> list[tuple[str, QueryValue]]:
+    """Decode a query as nginx does: ``+`` and ``%20`` are blanks, a parameter without ``=`` is True."""
+    pairs: list[tuple[str, QueryValue]] = []
+    for piece in raw_query.split("&"):
+        name, equals, value = piece.partition("=")
+        if name:
+            pairs.append((_decoded(name), _decoded(value) if equals else True))
+    return pairs
+
+
+def collect(pairs: Iterable[tuple[str, QueryValue]]) -> dict[str, QueryValue | list[QueryValue]]:
+    """Pairs by name, a repeated name as a list."""
+    result: dict[str, QueryValue | list[QueryValue]] = {}
+    for name, value in pairs:
+        there = result.get(name)
+        if there is None:
+            result[name] = value
+        elif isinstance(there, list):
+            there.append(value)
+        else:
+            result[name] = [there, value]
+    return result
+
+
+def _decoded(piece: str) -> str:
+    if "%" not in piece and "+" not in piece:
+        return piece
+    return text(unquote_to_bytes(piece.replace("+", " ").encode("utf-8", "surrogateescape")))

@@ -1,0 +1,134 @@
+"""A configuration made ready to run: everything that can be done once is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from request_callout.config import model
+from request_callout.engine.expression import Text, merged
+from request_callout.lua import Lua, Script, Uses, analyse
+
+Custom: TypeAlias = tuple[tuple[str, "Text | None"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Customized:
+    """Headers, query or body: forwarded, removed, set; a custom value None removes."""
+
+    forward: bool
+    remove: frozenset[str]
+    custom: Custom
+
+    @property
+    def texts(self) -> Iterator[Text]:
+        """The values that are set."""
+        return (value for _, value in self.custom if value is not None)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is set or removed."""
+        return bool(self.custom) or bool(self.remove)
+
+    def merges(self, *, decode: bool) -> bool:
+        """For bodies: whether the changes are made on the client's body, which then has to be JSON.
+
+        ``remove`` alone says as much as ``decode``: there is nothing to remove from an empty object.
+        """
+        return self.forward and self.changes and (decode or bool(self.remove))
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Names of what does not stay as it was: removed or set anew."""
+        return self.remove | {name for name, _ in self.custom}
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCallout:
+    """One callout with its expressions and scripts compiled; ``index`` is its place in the configuration."""
+
+    index: int
+    config: model.Callout
+    url: Text
+    query: Customized
+    headers: Customized
+    body: Customized
+    error_message: Text
+    request_script: Script | None
+    response_script: Script | None
+    expression_uses: Uses
+    script_uses: Uses
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def has_script(self) -> bool:
+        return self.request_script is not None or self.response_script is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledUpstream:
+    """The upstream's part, compiled."""
+
+    config: model.Upstream
+    query: Customized
+    headers: Customized
+    body: Customized
+    script: Script | None
+    uses: Uses
+
+
+def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCallout:
+    """Compile one callout; ``index`` counts from 1, as paths do."""
+    where = f"config.callouts[{index}]"
+    request = callout.request
+    url = Text(request.url, f"{where}.request.url", lua)
+    query = _customized(request.query, f"{where}.request.query", lua)
+    headers = _customized(request.headers, f"{where}.request.headers", lua)
+    body = _customized(request.body, f"{where}.request.body", lua)
+    message = Text(request.error.error_response_msg, f"{where}.request.error.error_response_msg", lua)
+    texts = [url, message, *query.texts, *headers.texts, *body.texts]
+    scripts = [source for source in (request.by_lua, callout.response.by_lua) if source is not None]
+    return CompiledCallout(
+        index=index,
+        config=callout,
+        url=url,
+        query=query,
+        headers=headers,
+        body=body,
+        error_message=message,
+        request_script=_script(request.by_lua, f"{where}.request.by_lua", lua),
+        response_script=_script(callout.response.by_lua, f"{where}.response.by_lua", lua),
+        expression_uses=merged([text.uses for text in texts]),
+        script_uses=merged([analyse(source, is_expression=False) for source in scripts]),
+    )
+
+
+def compile_upstream(upstream: model.Upstream, lua: Lua) -> CompiledUpstream:
+    """Compile what is done to the proxied request."""
+    query = _customized(upstream.query, "config.upstream.query", lua)
+    headers = _customized(upstream.headers, "config.upstream.headers", lua)
+    body = _customized(upstream.body, "config.upstream.body", lua)
+    return CompiledUpstream(
+        config=upstream,
+        query=query,
+        headers=headers,
+        body=body,
+        script=_script(upstream.by_lua, "config.upstream.by_lua", lua),
+        uses=merged([text.uses for text in (*query.texts, *headers.texts, *body.texts)]),
+    )
+
+
+def _customized(part: model.Parameters | model.Body, where: str, lua: Lua) -> Customized:
+    custom = tuple(
+        (name, None if value is None else Text(value, f"{where}.custom.{name}", lua))
+        for name, value in part.custom.items()
+    )
+    return Customized(forward=part.forward, remove=frozenset(part.remove), custom=custom)
+
+
+def _script(source: str | None, where: str, lua: Lua) -> Script | None:
+    return None if source is None else lua.script(source, where)

@@ -1,0 +1,186 @@
+"""What scripts of one proxied request reach of Kong: the PDK, with what a wire protocol lacks made from what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from request_callout.engine import json
+from request_callout.engine.answer import JSON_TYPE, Answer, ScriptExit
+from request_callout.engine.client import collect, parse_query
+from request_callout.engine.error_page import error_answer
+from request_callout.engine.kong import BodyFileError, UnsupportedMethod
+from request_callout.engine.multipart import decode_multipart
+from request_callout.lua.host import PdkError, Shortcut
+from request_callout.values import Value, raw, text
+
+if TYPE_CHECKING:
+    from request_callout.engine.run import Run
+
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+# Calls without a result that anybody waits for: they are queued, and go out with the next read or at the end.
+_WRITES = frozenset(
+    {
+        "kong.ctx.shared.set",
+        "kong.log.set_serialize_value",
+        "kong.client.authenticate",
+        "kong.service.set_target",
+        *(f"kong.log.{level}" for level in ("alert", "crit", "err", "warn", "notice", "info", "debug")),
+        *(
+            f"kong.response.{name}"
+            for name in ("set_status", "set_header", "add_header", "clear_header", "set_headers")
+        ),
+        *(
+            f"kong.service.request.{name}"
+            for name in (
+                *("set_scheme", "set_path", "set_raw_query", "set_method", "set_query", "set_header"),
+                *("add_header", "clear_header", "set_headers", "set_raw_body"),
+            )
+        ),
+    }
+)
+
+
+class ScriptHost:
+    """The ``Host`` of one proxied request."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def shortcut(self, name: Shortcut) -> Value:
+        """The tables of the client's request that expressions see."""
+        client = self._run.client
+        if name == "headers":
+            return client.headers
+        if name == "query_params":
+            return client.query
+        return client.part("captures") or {"unnamed": [], "named": {}}
+
+    def call(self, method: str, args: Sequence[Value]) -> Value:
+        """Make one PDK call; see ``request_callout.lua.host.Host``."""
+        made_here = _MADE_HERE.get(method)
+        try:
+            if made_here is not None:
+                return made_here(self._run, args)
+            if method in _WRITES:
+                self._run.kong.write(method, *args)
+                return None
+            value = self._run.kong.read([(method, tuple(args))])[0]
+        except UnsupportedMethod as error:
+            raise PdkError(str(error)) from None
+        except BodyFileError as error:
+            raise PdkError(str(error)) from None
+        except (TypeError, ValueError) as error:
+            raise PdkError(f"bad arguments for {method}: {error}") from None
+        return text(value) if isinstance(value, bytes) else value
+
+
+def _argument(args: Sequence[Value], place: int) -> Value:
+    return args[place] if place < len(args) else None
+
+
+def _exit(run: Run, args: Sequence[Value]) -> Value:
+    status, body, headers = _argument(args, 0), _argument(args, 1), _argument(args, 2)
+    if isinstance(status, bool) or not isinstance(status, (int, float)) or not 100 <= status <= 599:
+        raise PdkError("kong.response.exit: code must be a number between 100 and 599")
+    if headers is not None and not isinstance(headers, dict) and headers != []:
+        raise PdkError("kong.response.exit: headers must be a nil or table")
+    sent = {str(name): _header_value(value) for name, value in (headers or {}).items()}
+    if isinstance(body, (dict, list)):
+        if not any(name.lower() == "content-type" for name in sent):
+            sent["Content-Type"] = JSON_TYPE
+        body_bytes: bytes | None = json.encode(body)
+    elif body is None or isinstance(body, str):
+        body_bytes = None if body is None else raw(body)
+    else:
+        raise PdkError("kong.response.exit: body must be a nil, string or table")
+    raise ScriptExit(Answer(int(status), body_bytes, sent))
+
+
+def _header_value(value: Value) -> str | list[str]:
+    if isinstance(value, list):
+        return [str(_header_value(one)) for one in value]
+    return value if isinstance(value, str) else json.lua_text(value) or ""
+
+
+def _error(run: Run, args: Sequence[Value]) -> Value:
+    status, message, headers = _argument(args, 0), _argument(args, 1), _argument(args, 2)
+    if isinstance(status, bool) or not isinstance(status, (int, float)) or not 400 <= status <= 599:
+        raise PdkError("kong.response.error: code must be a number between 400 and 599")
+    if message is not None and not isinstance(message, str):
+        raise PdkError("kong.response.error: message must be a nil or a string")
+    sent = {str(name): _header_value(value) for name, value in (headers or {}).items()}
+    accept = run.kong.read([("kong.request.get_header", ("accept",))])[0]
+    raise ScriptExit(error_answer(int(status), message, accept, run.request_id(), sent))
+
+
+def _get_body(run: Run, args: Sequence[Value]) -> Value:
+    media_type = _argument(args, 0) or run.kong.read([("kong.request.get_header", ("content-type",))])[0]
+    body = run.kong.read([("kong.request.get_raw_body", ())])[0] or b""
+    kind = str(media_type or "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.decode(body)
+        except json.NotJsonError:
+            return None
+    if kind == _FORM_TYPE:
+        return collect(parse_query(text(body)))
+    if kind == "multipart/form-data":
+        return decode_multipart(body, str(media_type))
+    return None
+
+
+def _set_body(run: Run, args: Sequence[Value]) -> Value:
+    body, media_type = _argument(args, 0), _argument(args, 1)
+    if not isinstance(body, (dict, list)):
+        raise PdkError("kong.service.request.set_body: args must be a table")
+    if media_type is None:
+        media_type = run.kong.read([("kong.request.get_header", ("content-type",))])[0]
+    kind = str(media_type or "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        encoded = json.encode(body)
+    elif kind == _FORM_TYPE:
+        encoded = raw(_form(body))
+    else:
+        raise PdkError(f"kong.service.request.set_body: unsupported content type {media_type!r}")
+    run.kong.write("kong.service.request.set_raw_body", encoded)
+    run.kong.write("kong.service.request.set_header", "Content-Type", str(media_type))
+    return True
+
+
+def _form(body: dict[str, Value] | list[Value]) -> str:
+    pairs = body.items() if isinstance(body, dict) else ((str(n), v) for n, v in enumerate(body, 1))
+    pieces = []
+    for name, value in sorted(pairs):
+        for one in value if isinstance(value, list) else (value,):
+            if one is True:
+                pieces.append(quote_plus(raw(name)))
+            elif one is not None and one is not False:
+                pieces.append(f"{quote_plus(raw(name))}={quote_plus(raw(json.lua_text(one) or ''))}")
+    return "&".join(pieces)
+
+
+def _plugin_id(run: Run, args: Sequence[Value]) -> Value:
+    return run.instance.config.plugin_id
+
+
+def _set_raw_body(run: Run, args: Sequence[Value]) -> Value:
+    body = _argument(args, 0)
+    if not isinstance(body, str):
+        raise PdkError("kong.service.request.set_raw_body: body must be a string")
+    run.kong.write("kong.service.request.set_raw_body", raw(body))
+    return None
+
+
+_MADE_HERE: dict[str, Any] = {
+    "kong.response.exit": _exit,
+    "kong.response.error": _error,
+    "kong.request.get_body": _get_body,
+    "kong.service.request.set_body": _set_body,
+    "kong.service.request.set_raw_body": _set_raw_body,
+    "kong.plugin.get_id": _plugin_id,
+}

@@ -1,0 +1,114 @@
+"""The process-wide engine, and one configuration of the plugin made ready to handle events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from request_callout.cache.memory import MemoryStores
+from request_callout.cache.store import CachedResponse, Store
+from request_callout.config import load
+from request_callout.config.model import Cache, Configuration
+from request_callout.config.problems import InvalidConfiguration, Problem
+from request_callout.config.settings import Settings
+from request_callout.engine.answer import INTERNAL_ERROR
+from request_callout.engine.compiled import compile_callout, compile_upstream
+from request_callout.engine.kong import Kong
+from request_callout.engine.plan import make_plan
+from request_callout.engine.run import handle
+from request_callout.engine.stack import stack
+from request_callout.lua import Lua
+from request_callout.transport import Transport
+
+_log = logging.getLogger(__name__)
+
+_REMINDER_PAUSE_S = 60.0
+
+
+class Engine:
+    """What all configurations of a process share: LuaJIT, connections, caches."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lua = Lua(settings.lua)
+        self.transport = Transport(settings.transport)
+        self.user_agent = (
+            f"kong/{settings.kong_version}/request-callout" if settings.kong_version else "kong/request-callout"
+        )
+        self._memory = MemoryStores(settings.memory_cache_bytes)
+
+    def instance(self, raw: Mapping[str, Any]) -> Instance | BrokenInstance:
+        """Make a configuration as Kong sends it ready to run; a bad one gives an instance that answers 500."""
+        try:
+            config = load(raw, self.lua.check)
+        except InvalidConfiguration as error:
+            return BrokenInstance(error.problems, str(raw.get("__plugin_id", "?")))
+        return Instance(self, config)
+
+    def store(self, cache: Cache) -> Store:
+        """Where responses are kept for a configuration of the cache."""
+        if cache.strategy == "redis":
+            _log.warning("cache.strategy redis is not available in this version: nothing is cached")
+            return _NoStore()
+        return self._memory.named(cache.dictionary_name)
+
+    def close(self) -> None:
+        """Close connections; to be called when no event is in flight."""
+        self.transport.close()
+
+
+class Instance:
+    """One valid configuration."""
+
+    problems: tuple[Problem, ...] = ()
+
+    def __init__(self, engine: Engine, config: Configuration) -> None:
+        self.engine = engine
+        self.config = config
+        cached = config.cache.strategy != "off"
+        callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
+        self.upstream = compile_upstream(config.upstream, engine.lua)
+        self.plan = make_plan(config, callouts, self.upstream)
+        self.stacks = {one.name: stack(one, cached=cached and not one.config.cache_bypass) for one in callouts}
+        self.store: Store = engine.store(config.cache) if cached else _NoStore()
+        self._secrets = sorted((secret for secret in config.secrets if len(secret) > 3), key=len, reverse=True)
+
+    def access(self, kong: Kong) -> None:
+        """Handle one event; raises nothing but ConnectionLost."""
+        handle(self, kong)
+
+    def redact(self, line: str) -> str:
+        """A line for the log without the configuration's secrets."""
+        for secret in self._secrets:
+            line = line.replace(secret, "***")
+        return line
+
+
+class BrokenInstance:
+    """A configuration that can't be used: every event is answered with 500, and the log says why."""
+
+    def __init__(self, problems: tuple[Problem, ...], plugin_id: str) -> None:
+        self.problems = problems
+        self._plugin_id = plugin_id
+        self._reminded_at = float("-inf")
+
+    def access(self, kong: Kong) -> None:
+        """Answer 500; the reasons are logged at most once a minute."""
+        now = time.monotonic()
+        if now - self._reminded_at >= _REMINDER_PAUSE_S:
+            self._reminded_at = now
+            for problem in self.problems:
+                _log.error("plugin %s has a bad configuration: %s", self._plugin_id, problem)
+        kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
+
+
+class _NoStore:
+    """A store that keeps nothing."""
+
+    def get(self, key: str) -> CachedResponse | None:
+        return None
+
+    def put(self, key: str, response: CachedResponse, ttl_s: float) -> None:
+        """Forget it."""

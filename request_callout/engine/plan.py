@@ -1,0 +1,101 @@
+"""Which callout waits for which, and what has to be read from the client's request: known before any request.
+
+The sequence is that of the declared ``depends_on``: again and again the first callout whose dependencies have all
+been taken. Within it a callout waits only for what it needs (see ``_waits_for``), so independent ones run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from request_callout.config.model import Configuration
+from request_callout.engine.client import Part
+from request_callout.engine.compiled import CompiledCallout, CompiledUpstream
+from request_callout.lua import Uses
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One callout at its place in the sequence; ``waits_for`` are earlier places."""
+
+    callout: CompiledCallout
+    waits_for: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in sequence, whether each waits for the one before, and the parts of the request they read."""
+
+    steps: tuple[Step, ...]
+    one_by_one: bool
+    reads: tuple[Part, ...]
+
+
+def make_plan(config: Configuration, callouts: Sequence[CompiledCallout], upstream: CompiledUpstream) -> Plan:
+    """The plan of one configuration."""
+    sequence = in_sequence(callouts)
+    steps = tuple(Step(callout, _waits_for(callout, sequence[:place])) for place, callout in enumerate(sequence))
+    one_by_one = all(place - 1 in step.waits_for for place, step in enumerate(steps) if place)
+    return Plan(steps, one_by_one, _reads(config, sequence, upstream))
+
+
+def in_sequence(callouts: Sequence[CompiledCallout]) -> list[CompiledCallout]:
+    """The callouts in the order in which one after the other would run them."""
+    waiting = list(callouts)
+    taken: dict[str, CompiledCallout] = {}
+    while waiting:
+        following = next(one for one in waiting if taken.keys() >= set(one.config.depends_on or ()))
+        waiting.remove(following)
+        taken[following.name] = following
+    return list(taken.values())
+
+
+def _waits_for(callout: CompiledCallout, before: Sequence[CompiledCallout]) -> frozenset[int]:
+    everything = frozenset(range(len(before)))
+    declared = callout.config.depends_on
+    if declared is not None:
+        return _named(frozenset(declared), before) | _read(callout.expression_uses, callout, before)
+    if callout.has_script or callout.config.request.method not in SAFE_METHODS:
+        return everything
+    scripted = frozenset(place for place, one in enumerate(before) if one.has_script)
+    return scripted | _read(callout.expression_uses, callout, before)
+
+
+def _read(uses: Uses, callout: CompiledCallout, before: Sequence[CompiledCallout]) -> frozenset[int]:
+    if uses.all_callouts:
+        return frozenset(range(len(before)))
+    return _named(uses.callouts - {callout.name}, before)
+
+
+def _named(names: frozenset[str], before: Sequence[CompiledCallout]) -> frozenset[int]:
+    return frozenset(place for place, one in enumerate(before) if one.name in names)
+
+
+def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream: CompiledUpstream) -> tuple[Part, ...]:
+    reads: list[Part] = []
+
+    def need(part: Part, condition: bool) -> None:
+        if condition and part not in reads:
+            reads.append(part)
+
+    shortcuts = frozenset().union(*(one.expression_uses.shortcuts for one in callouts), upstream.uses.shortcuts)
+    cached = config.cache.strategy != "off" and any(not one.config.cache_bypass for one in callouts)
+    merges_client_body = upstream.body.merges(decode=upstream.config.body.decode)
+    edits_query = upstream.query.changes and upstream.query.forward
+    need("headers", "headers" in shortcuts or any(one.headers.forward for one in callouts))
+    need("headers", not upstream.headers.forward)
+    need("raw_query", "query_params" in shortcuts or any(one.query.forward for one in callouts) or edits_query)
+    need("captures", "uri_captures" in shortcuts)
+    need("body", any(one.body.forward for one in callouts) or merges_client_body)
+    need("content_type", "headers" not in reads and any(_takes_content_type(one) for one in callouts))
+    need("route", (cached and config.route_id is None) or not upstream.headers.forward)
+    need("service", not upstream.headers.forward)
+    need("consumer", cached)
+    return tuple(reads)
+
+
+def _takes_content_type(callout: CompiledCallout) -> bool:
+    return callout.body.forward and not callout.body.changes

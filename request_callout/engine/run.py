@@ -1,0 +1,134 @@
+"""One proxied request from the first read to the last write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+
+from request_callout.engine.answer import (
+    INTERNAL_ERROR,
+    Answer,
+    CalloutError,
+    Ended,
+    ScriptExit,
+    text_answer,
+)
+from request_callout.engine.call import Call
+from request_callout.engine.client import ClientRequest
+from request_callout.engine.context import Context
+from request_callout.engine.host import ScriptHost
+from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong
+from request_callout.engine.schedule import run_steps
+from request_callout.engine.sharing import log_call, share
+from request_callout.engine.upstream import edit_upstream
+from request_callout.lua.host import ScriptError
+from request_callout.values import raw
+
+if TYPE_CHECKING:
+    from request_callout.engine.compiled import CompiledCallout
+    from request_callout.engine.instance import Instance
+
+_log = logging.getLogger(__name__)
+
+
+class Run:
+    """The state of one proxied request."""
+
+    __slots__ = ("_request_id", "calls", "client", "context", "deadline", "instance", "kong")
+
+    def __init__(self, instance: Instance, kong: Kong) -> None:
+        self.instance = instance
+        self.kong = kong
+        self.client = ClientRequest(kong)
+        self.context = Context(instance.engine.lua, ScriptHost(self), self.client)
+        self.calls: list[Call] = []
+        self.deadline = time.monotonic() + instance.engine.settings.deadline_ms / 1000
+        self._request_id: str | None = None
+
+    def request_id(self) -> str:
+        """Kong's id of the request, for log lines; ``-`` if it can't be had any more."""
+        if self._request_id is None:
+            try:
+                self._request_id = self.client.part("request_id") or "-"
+            except (ConnectionLost, BodyFileError):
+                self._request_id = "-"
+        return self._request_id
+
+    def consumer_groups(self) -> list[str]:
+        """Ids of the consumer's groups, where the protocol can tell them."""
+        if self.kong.protocol == "ProtoBuf":
+            return []
+        return [str(group.get("id")) for group in self.client.part("groups") or () if isinstance(group, dict)]
+
+    @property
+    def deadline_message(self) -> str:
+        return f"the deadline of {self.instance.engine.settings.deadline_ms} ms for all callouts has passed"
+
+
+def handle(instance: Instance, kong: Kong) -> None:
+    """Do everything for one request; raises nothing but ConnectionLost."""
+    run = Run(instance, kong)
+    try:
+        answer = _answer(run)
+        share(run)
+        if answer is not None:
+            kong.exit(answer.status, answer.body, answer.headers)
+    except ConnectionLost:
+        raise
+    except Exception:  # whatever went wrong here is ours: the client gets an answer and the log the place
+        _log.exception("[%s] unexpected error", run.request_id())
+        kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
+    finally:
+        run.context.close()
+
+
+def _answer(run: Run) -> Answer | None:
+    """Make the callouts and edit the upstream request; the answer if the client is to get one from here."""
+    instance = run.instance
+    try:
+        parts = instance.plan.reads
+        run.client.gather((*parts, "request_id") if _log.isEnabledFor(logging.INFO) else parts)
+        run_steps(instance.plan, lambda callout: perform(run, callout))
+        edit_upstream(instance.upstream, run)
+    except Ended as ended:
+        if ended.reason is not None:
+            _log.error("[%s] %s", run.request_id(), instance.redact(ended.reason))
+        return ended.answer
+    except (ScriptError, BodyFileError) as error:
+        _log.error("[%s] %s", run.request_id(), instance.redact(str(error)))
+        return INTERNAL_ERROR
+    return None
+
+
+def perform(run: Run, callout: CompiledCallout) -> None:
+    """Make one callout; raises Ended where its failure ends the request, ScriptError, ConnectionLost."""
+    call = Call(run, callout)
+    run.calls.append(call)
+    started = time.monotonic()
+    try:
+        run.instance.stacks[callout.name](call)
+    except CalloutError as error:
+        call.failure = error.message
+        call.status = error.http_code
+        raise Ended(_error_answer(call), f"callout {call.name}: {error.message}") from None
+    except ScriptExit:
+        raise
+    except gevent.GreenletExit:
+        call.failure = "ended with the request"
+        raise
+    except (Ended, ScriptError) as error:
+        call.failure = str(error)
+        raise
+    finally:
+        call.latency_ms = (time.monotonic() - started) * 1000
+        log_call(call, run)
+    run.context.finish(call.name, call.record, callout.config.response)
+
+
+def _error_answer(call: Call) -> Answer:
+    policy = call.callout.config.request.error
+    body = raw(call.callout.error_message.render(call.run.context))
+    return text_answer(policy.error_response_code, body)

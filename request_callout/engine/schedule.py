@@ -1,0 +1,81 @@
+"""Running the steps of a plan side by side, each as soon as what it waits for is done.
+
+If one ends the request, the later ones in the sequence are ended with it, and the earlier ones are brought to their
+end first: the client gets the answer that a sequence would have given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from gevent.queue import SimpleQueue
+
+from request_callout.engine.answer import ScriptExit
+from request_callout.engine.compiled import CompiledCallout
+from request_callout.engine.kong import ConnectionLost
+from request_callout.engine.plan import Plan
+
+Perform = Callable[[CompiledCallout], None]
+
+
+def run_steps(plan: Plan, perform: Perform) -> None:
+    """Perform every step; raises what the first one in the sequence that failed has raised."""
+    if plan.one_by_one:
+        for step in plan.steps:
+            perform(step.callout)
+    else:
+        _SideBySide(plan, perform).run()
+
+
+class _SideBySide:
+    """The steps of one request that are waiting, running and done, by their places in the sequence."""
+
+    def __init__(self, plan: Plan, perform: Perform) -> None:
+        self._steps = plan.steps
+        self._perform = perform
+        self._waiting = dict(enumerate(plan.steps))
+        self._running: dict[int, gevent.Greenlet[..., None]] = {}
+        self._ended: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+        self._done: set[int] = set()
+        self._failed_at = len(plan.steps)
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._start_ready()
+            while self._running:
+                place, error = self._ended.get()
+                if self._running.pop(place, None) is None:
+                    continue  # ended by us
+                if error is None:
+                    self._done.add(place)
+                else:
+                    self._fail(place, error)
+                self._start_ready()
+        finally:
+            gevent.killall(list(self._running.values()))
+        if self._failure is not None:
+            raise self._failure
+
+    def _start_ready(self) -> None:
+        for place, step in list(self._waiting.items()):
+            if place < self._failed_at and step.waits_for <= self._done:
+                del self._waiting[place]
+                self._running[place] = gevent.spawn(self._run_one, place)
+
+    def _run_one(self, place: int) -> None:
+        try:
+            self._perform(self._steps[place].callout)
+        except Exception as error:  # handed to the greenlet that waits for it
+            self._ended.put((place, error))
+        else:
+            self._ended.put((place, None))
+
+    def _fail(self, place: int, error: BaseException) -> None:
+        if isinstance(error, (ScriptExit, ConnectionLost)):
+            raise error
+        if place < self._failed_at:
+            self._failed_at, self._failure = place, error
+            later = [self._running.pop(other) for other in list(self._running) if other > place]
+            gevent.killall(later)

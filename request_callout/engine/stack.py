@@ -1,0 +1,247 @@
+"""The way of one callout: small layers around one call, put together in ``stack``.
+
+Each layer takes the next handler and gives a handler back. A layer whose configuration is absent is not in the stack.
+What is cached is decided after ``response.by_lua``, but kept as received: so the cache has two layers, one that looks
+up below the script, and one that stores above it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from request_callout.cache.store import NOT_DECODED, CachedResponse
+from request_callout.engine import json
+from request_callout.engine.answer import CalloutError
+from request_callout.engine.build import build
+from request_callout.engine.cache_policy import caching_table, key_for, ttl_s
+from request_callout.engine.call import Call, Handler
+from request_callout.engine.compiled import CompiledCallout
+from request_callout.engine.context import CalloutRecord, CalloutResponse
+from request_callout.engine.sending import outgoing
+from request_callout.lua import Script
+from request_callout.lua.host import ScriptError
+from request_callout.transport import TransportError
+
+
+def stack(callout: CompiledCallout, *, cached: bool) -> Handler:
+    """The layers of one callout, from the inside out; ``cached``: its responses may be kept."""
+    config = callout.config
+    handler: Handler = send
+    if config.request.error.http_statuses is not None:
+        handler = judge(handler, config.request.error.http_statuses)
+    if config.response.body_decode:
+        handler = decode(handler)
+    if config.request.error.on_error == "retry":
+        handler = retry(handler, config.request.error.retries)
+    elif config.request.error.on_error == "continue":
+        handler = tolerate(handler)
+    if cached:
+        handler = look_up(handler)
+    handler = keep(handler)
+    if callout.response_script is not None:
+        handler = response_script(handler, callout.response_script)
+    if cached:
+        handler = store(handler)
+    if callout.request_script is not None:
+        handler = request_script(handler, callout.request_script)
+    return build_request(handler)
+
+
+def build_request(following: Handler) -> Handler:
+    """Build the request and begin the callout's context."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        run = call.run
+        params = build(call.callout, run)
+        call.begin(CalloutRecord(params, caching_table(run.instance.config.cache, call.callout.config)))
+        return following(call)
+
+    return handle
+
+
+def request_script(following: Handler, script: Script) -> Handler:
+    """Run ``request.by_lua`` and take over what it made of the request and of the caching."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        record, context = call.record, call.run.context
+        before = record.params.table()
+        context.show(call.name, record)
+        context.run(script)
+        after = context.read_back(call.name, "request", "params")
+        record.params = record.params.changed(before, after, script.where)
+        record.caching = caching_after(call, script)
+        return following(call)
+
+    return handle
+
+
+def store(following: Handler) -> Handler:
+    """Keep a fresh response, if what the scripts left of ``caching`` says so."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        response = following(call)
+        caching = call.record.caching
+        if response is None or call.record.error is not None or call.cache != "miss" or caching.get("bypass") is True:
+            return response
+        key = caching.get("cache_key")
+        entry = CachedResponse(
+            response.status,
+            response.headers,
+            response.raw_body,
+            response.body if response.decoded else NOT_DECODED,
+        )
+        call.run.instance.store.put(key if isinstance(key, str) else key_for(call), entry, ttl_s(caching))
+        return response
+
+    return handle
+
+
+def response_script(following: Handler, script: Script) -> Handler:
+    """Run ``response.by_lua`` on what was received, fresh or from the cache, if there was a response."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        response = following(call)
+        if response is not None:
+            call.run.context.show(call.name, call.record)
+            call.run.context.run(script)
+            call.record.caching = caching_after(call, script)
+        return response
+
+    return handle
+
+
+def keep(following: Handler) -> Handler:
+    """Put the outcome into the callout's context."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        response = following(call)
+        record = call.record
+        if response is not None:
+            call.status = response.status
+            record.response = response.table()
+            record.body_bytes = len(response.raw_body)
+        call.run.context.show_outcome(call.name, record)
+        return response
+
+    return handle
+
+
+def look_up(following: Handler) -> Handler:
+    """Answer from the cache where it can."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        caching = call.record.caching
+        if caching.get("bypass") is True:
+            call.cache = "bypass"
+            return following(call)
+        key = caching.get("cache_key")
+        entry = call.run.instance.store.get(key if isinstance(key, str) else key_for(call))
+        if entry is None or (call.callout.config.response.body_decode and entry.body is NOT_DECODED):
+            call.cache = "miss"
+            return following(call)
+        call.cache = "hit"
+        response = CalloutResponse(entry.status, dict(entry.headers), entry.raw_body)
+        if call.callout.config.response.body_decode:
+            response.body = entry.body
+        return response
+
+    return handle
+
+
+def retry(following: Handler, retries: int) -> Handler:
+    """Make up to ``retries`` more attempts after an error."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        for _ in range(retries):
+            try:
+                return following(call)
+            except CalloutError as error:
+                call.record.retries.append(_table(error))
+        return following(call)
+
+    return handle
+
+
+def tolerate(following: Handler) -> Handler:
+    """Go on after an error, with what there was of a response."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        try:
+            return following(call)
+        except CalloutError as error:
+            call.record.error = _table(error)
+            call.failure = error.message
+            response = error.response
+            if response is not None and call.callout.config.response.body_decode and not response.decoded:
+                with contextlib.suppress(json.NotJsonError):
+                    response.body = json.decode(response.raw_body) if response.raw_body else None
+            return response
+
+    return handle
+
+
+def decode(following: Handler) -> Handler:
+    """Decode the body; one that is no JSON is an error, an empty one is nil."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        response = following(call)
+        if response is not None:
+            try:
+                response.body = json.decode(response.raw_body) if response.raw_body else None
+            except json.NotJsonError as error:
+                raise CalloutError(
+                    "error", f"the response body is not JSON: {error}", response.status, response
+                ) from None
+        return response
+
+    return handle
+
+
+def judge(following: Handler, statuses: frozenset[int]) -> Handler:
+    """Count the configured statuses as errors."""
+
+    def handle(call: Call) -> CalloutResponse | None:
+        response = following(call)
+        if response is not None and response.status in statuses:
+            raise CalloutError("code", f"status {response.status}", response.status, response)
+        return response
+
+    return handle
+
+
+def send(call: Call) -> CalloutResponse | None:
+    """Send the request once."""
+    run = call.run
+    if run.deadline - time.monotonic() <= 0:
+        raise CalloutError("error", run.deadline_message)
+    call.attempts += 1
+    try:
+        incoming = run.instance.engine.transport.send(outgoing(call.record.params, run))
+    except TransportError as error:
+        raise CalloutError("error", str(error)) from None
+    headers: dict[str, str | list[str]] = {}
+    for name, value in incoming.headers:
+        there = headers.get(name)
+        if there is None:
+            headers[name] = value
+        elif isinstance(there, list):
+            there.append(value)
+        else:
+            headers[name] = [there, value]
+    return CalloutResponse(incoming.status, headers, incoming.body)
+
+
+def caching_after(call: Call, script: Script) -> dict[str, object]:
+    """The table ``caching`` as a script left it."""
+    caching = call.run.context.read_back(call.name, "caching")
+    if not isinstance(caching, dict):
+        raise ScriptError(script.where, "caching must stay a table")
+    return caching
+
+
+def _table(error: CalloutError) -> dict[str, object]:
+    table: dict[str, object] = {"reason": error.reason, "err": error.message}
+    if error.http_code is not None:
+        table["http_code"] = error.http_code
+    return table
