@@ -1,0 +1,109 @@
+"""Steps side by side: order, failures and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from request_callout.engine.answer import INTERNAL_ERROR, Ended, ScriptExit
+from request_callout.engine.plan import Plan, Step
+from request_callout.engine.schedule import run_steps
+
+
+def plan(*waits_for: set[int]) -> Plan:
+    steps = tuple(
+        Step(SimpleNamespace(name=str(place)), frozenset(waits))  # type: ignore[arg-type]
+        for place, waits in enumerate(waits_for)
+    )
+    return Plan(steps, one_by_one=False, reads=())
+
+
+class Steps:
+    """Records what each step did; a step may be given something to do."""
+
+    def __init__(self, **actions: Callable[[], Any]) -> None:
+        self.actions = {name.lstrip("s"): action for name, action in actions.items()}
+        self.events: list[str] = []
+
+    def __call__(self, callout: Any) -> None:
+        self.events.append(f"{callout.name} starts")
+        try:
+            self.actions.get(callout.name, lambda: None)()
+        except gevent.GreenletExit:
+            self.events.append(f"{callout.name} killed")
+            raise
+        self.events.append(f"{callout.name} done")
+
+
+def failing(reason: str) -> Callable[[], None]:
+    def fail() -> None:
+        raise Ended(INTERNAL_ERROR, reason)
+
+    return fail
+
+
+def test_independent_steps_overlap() -> None:
+    """Steps that wait for nothing are all started before any is done."""
+    both = Event()
+    steps = Steps(s0=lambda: both.wait(5), s1=both.set)
+    run_steps(plan(set(), set()), steps)
+    assert steps.events == ["0 starts", "1 starts", "1 done", "0 done"]
+
+
+def test_a_step_starts_when_what_it_waits_for_is_done() -> None:
+    """A step starts after those it waits for, whatever else is running."""
+    steps = Steps(s0=lambda: gevent.sleep(0))
+    run_steps(plan(set(), set(), {0}), steps)
+    assert steps.events.index("0 done") < steps.events.index("2 starts")
+
+
+def test_a_failure_ends_the_later_ones() -> None:
+    """The later steps in flight are ended, those not started never start."""
+    steps = Steps(s0=lambda: (gevent.sleep(0), failing("first")()), s1=lambda: Event().wait(5))
+    with pytest.raises(Ended, match="first"):
+        run_steps(plan(set(), set(), {1}), steps)
+    assert steps.events[-1] == "1 killed"
+    assert "2 starts" not in steps.events
+
+
+def test_the_first_in_the_sequence_answers() -> None:
+    """If several fail, the answer is that of the first in the sequence, though it fails last."""
+    late = Event()
+    steps = Steps(s0=lambda: (late.wait(5), failing("first")()), s1=lambda: (late.set(), failing("second")()))
+    with pytest.raises(Ended, match="first"):
+        run_steps(plan(set(), set()), steps)
+
+
+def test_earlier_steps_are_brought_to_their_end() -> None:
+    """What a sequence would have done before the failure is done, also what had not started yet."""
+    steps = Steps(s0=lambda: gevent.sleep(0), s2=failing("third"))
+    with pytest.raises(Ended, match="third"):
+        run_steps(plan(set(), {0}, set()), steps)
+    assert {"0 done", "1 done"} <= set(steps.events)
+
+
+def test_an_exit_ends_everything_at_once() -> None:
+    """A script's exit does not wait for earlier steps."""
+
+    def leave() -> None:
+        raise ScriptExit(INTERNAL_ERROR)
+
+    steps = Steps(s0=lambda: Event().wait(5), s1=leave)
+    with pytest.raises(ScriptExit):
+        run_steps(plan(set(), set()), steps)
+    assert steps.events[-1] == "0 killed"
+
+
+def test_a_killed_event_leaves_no_step_behind() -> None:
+    """When the event itself is ended, so are its steps."""
+    started = Event()
+    steps = Steps(s0=lambda: Event().wait(5), s1=lambda: (started.set(), Event().wait(5)))
+    event = gevent.spawn(run_steps, plan(set(), set()), steps)
+    started.wait(5)
+    event.kill()
+    assert {"0 killed", "1 killed"} <= set(steps.events)
