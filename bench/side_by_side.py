@@ -1,7 +1,7 @@
 """Independent callouts run side by side, dependent ones in order: shown through the embedded gateway.
 
-Three callouts of 300 ms each: independent they take little more than one of them, in a chain the sum. Prints the median of
-several requests and the ratios; ``--json`` for machines.
+Three callouts of 300 ms each: independent they take little more than one of them, in a chain the sum. Prints the
+median of several requests and the ratios; ``--json`` for machines.
 """
 
 from __future__ import annotations

@@ -32,11 +32,12 @@ QueryValue = str | Literal[True]
 class ClientRequest:
     """The parts of the client's request that were read; a part nobody planned is read when it is asked for."""
 
-    __slots__ = ("_kong", "_values")
+    __slots__ = ("_kong", "_query", "_values")
 
     def __init__(self, kong: Kong) -> None:
         self._kong = kong
         self._values: dict[Part, Any] = {}
+        self._query: dict[str, QueryValue | list[QueryValue]] | None = None
 
     def gather(self, parts: Iterable[Part]) -> None:
         """Read all of these parts in one exchange with Kong."""
@@ -77,7 +78,9 @@ class ClientRequest:
     @property
     def query(self) -> dict[str, QueryValue | list[QueryValue]]:
         """The parameters by name, decoded; a list where one is repeated, True for one without a value."""
-        return collect(parse_query(self.raw_query))
+        if self._query is None:
+            self._query = collect(parse_query(self.raw_query))
+        return self._query
 
 
 def parse_query(raw_query: str) -> list[tuple[str, QueryValue]]:

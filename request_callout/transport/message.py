@@ -1,4 +1,4 @@
-"""The HTTP client of callouts: pooled connections, exactly one attempt per call, everything bounded."""
+"""What goes into the transport and what comes out of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-FailureKind = Literal["url", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large"]
+FailureKind = Literal["url", "request", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large"]
+"""``url`` and ``request``: refused before anything was sent; ``protocol``: a broken or missing response."""
 
 
 @dataclass(frozen=True, slots=True)
