@@ -1,0 +1,610 @@
+"""Perl-compatible patterns in the syntax of the ``regex`` package.
+
+``ngx.re`` speaks PCRE; ``regex`` is close to it and has a time limit for matching, but differs in escapes, classes,
+the meaning of ``\\Z`` and ``\\v``, the reach of inline options and duplicate group names. ``translate`` parses the
+pattern once and writes it anew with everything explicit: classes as lists of hexadecimal codes, groups by number
+only (their names are kept beside), extended-mode blanks and comments gone. A pattern without ``u`` is about bytes.
+
+What neither can express is refused with PCRE's position: start options such as ``(*UTF8)``, ``\\C``, callouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MAX_REPEAT = 65535
+MAX_DEPTH = 250
+
+
+class PatternError(Exception):
+    """A pattern that can't be compiled; ``position`` counts bytes from its start."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The pattern for ``regex``, its number of groups, and the (number, name) of the named ones, in order of name."""
+
+    pattern: str
+    groups: int
+    names: tuple[tuple[int, str], ...]
+
+
+_DIGIT = "0-9"
+_WORD = "0-9A-Za-z_"
+_SPACE = r"\x09-\x0d\x20"
+_POSIX = {
+    "alpha": "A-Za-z",
+    "digit": "0-9",
+    "alnum": "0-9A-Za-z",
+    "upper": "A-Z",
+    "lower": "a-z",
+    "space": _SPACE,
+    "blank": r"\x09\x20",
+    "punct": r"\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e",
+    "print": r"\x20-\x7e",
+    "graph": r"\x21-\x7e",
+    "cntrl": r"\x00-\x1f\x7f",
+    "xdigit": "0-9A-Fa-f",
+    "word": _WORD,
+    "ascii": r"\x00-\x7f",
+}
+_SIMPLE = {"a": 7, "e": 27, "f": 12, "n": 10, "r": 13, "t": 9}
+_HORIZONTAL_BYTES = r"\x09\x20\xa0"
+_HORIZONTAL = _HORIZONTAL_BYTES + r"\u1680\u180e\u2000-\u200a\u202f\u205f\u3000"
+_VERTICAL_BYTES = r"\x0a-\x0d\x85"
+_VERTICAL = _VERTICAL_BYTES + r"\u2028\u2029"
+_GROUP_OPENINGS = ("?:", "?=", "?!", "?>", "?<=", "?<!")
+_VERBS = ("FAIL", "F", "PRUNE", "SKIP", "ACCEPT", "COMMIT")
+
+
+def translate(pattern: str, *, utf8: bool, extended: bool, multiline: bool, javascript: bool) -> Translation:
+    """Rewrite a PCRE pattern; raises PatternError where it is malformed or can't be expressed."""
+    return _Translator(pattern, utf8, javascript).run(extended, multiline)
+
+
+@dataclass
+class _Translator:
+    source: str
+    utf8: bool
+    javascript: bool
+    at: int = 0
+    groups: int = 0
+    names: list[tuple[int, str]] = field(default_factory=list)
+    total: int = 0
+    forward_names: dict[str, list[int]] = field(default_factory=dict)
+
+    def run(self, extended: bool, multiline: bool) -> Translation:
+        if self.source.startswith("(*") and not self.source.startswith(tuple(f"(*{verb}" for verb in _VERBS)):
+            raise PatternError("(*VERB) not recognized or malformed", 2)
+        self.total, self.forward_names = _count_groups(self.source)
+        out = self._alternatives(extended, multiline, 0)
+        if self.at < len(self.source):
+            raise PatternError("unmatched closing parenthesis", self.at)
+        return Translation(out, self.groups, tuple(sorted(self.names, key=lambda named: (named[1], named[0]))))
+
+    # -- sequences and groups
+
+    def _alternatives(self, extended: bool, multiline: bool, depth: int, reset: bool = False) -> str:
+        """Everything up to the closing parenthesis or the end. ``reset``: each branch numbers its groups anew."""
+        if depth > MAX_DEPTH:
+            raise PatternError("parentheses are too deeply nested", self.at)
+        source, out = self.source, []
+        first = highest = self.groups
+        while self.at < len(source):
+            start, char = self.at, source[self.at]
+            if char == ")":
+                break
+            if char == "|":
+                self.at += 1
+                out.append("|")
+                if reset:
+                    highest, self.groups = max(highest, self.groups), first
+                continue
+            if extended and char in " \t\n\r\f\v":
+                self.at += 1
+                continue
+            if extended and char == "#":
+                end = source.find("\n", start)
+                self.at = len(source) if end < 0 else end + 1
+                continue
+            if source.startswith("(?#", start):
+                end = source.find(")", start)
+                if end < 0:
+                    raise PatternError("missing ) after (?# comment", len(source))
+                self.at = end + 1
+                continue
+            if char == "(":
+                flags = self._inline_flags(extended, multiline)
+                if flags is not None:
+                    # From here to the end of the group; later branches keep the options, as in PCRE.
+                    text, extended, multiline = flags
+                    out.append(text)
+                    continue
+                item = self._group(extended, multiline, depth)
+            elif char == "[":
+                item = self._class()
+            elif char == "\\":
+                item = self._escape()
+            elif char in "*+?" or (char == "{" and self._braces(start)):
+                raise PatternError("quantifier does not follow a repeatable item", start)
+            else:
+                self.at += 1
+                item = self._plain(char, multiline)
+            if item:
+                out.append(item + self._quantifier(extended))
+        if reset:
+            self.groups = max(highest, self.groups)
+        return "".join(out)
+
+    def _plain(self, char: str, multiline: bool) -> str:
+        if char == "^":
+            # In multi-line mode PCRE's ^ does not match after a newline that ends the subject.
+            return r"(?:\A|(?<=\n)(?!\Z))" if multiline else r"\A"
+        if char == "$":
+            return r"(?=\n|\Z)" if multiline else r"(?=\n?\Z)"
+        if char == ".":
+            return "."
+        return _literal(ord(char))
+
+    def _quantifier(self, extended: bool) -> str:
+        source = self.source
+        if extended:
+            while self.at < len(source) and source[self.at] in " \t\n\r\f\v":
+                self.at += 1
+        if self.at >= len(source):
+            return ""
+        char = source[self.at]
+        if char in "*+?":
+            self.at += 1
+            text = char
+        elif char == "{" and (braces := self._braces(self.at)):
+            text, self.at = braces
+        else:
+            return ""
+        if self.at < len(source) and source[self.at] in "?+":
+            text += source[self.at]
+            self.at += 1
+        return text
+
+    def _braces(self, at: int) -> tuple[str, int] | None:
+        """A ``{n}``, ``{n,}`` or ``{n,m}`` at ``at`` and where it ends; None for a plain brace."""
+        end = self.source.find("}", at, at + 14)
+        low, comma, high = self.source[at + 1 : end].partition(",") if end > 0 else ("", "", "")
+        if not (_digits(low) and (not high or _digits(high))) or (comma and high == "" and low == ""):
+            return None
+        if int(low) > MAX_REPEAT or (high and int(high) > MAX_REPEAT):
+            raise PatternError("number too big in {} quantifier", end)
+        if high and int(high) < int(low):
+            raise PatternError("numbers out of order in {} quantifier", end)
+        return "{" + low + comma + high + "}", end + 1
+
+    def _inline_flags(self, extended: bool, multiline: bool) -> tuple[str, bool, bool] | None:
+        """``(?i-x)``: the text for the other options, and the new state of x and m; None if it is no such group."""
+        source = self.source
+        if not source.startswith("(?", self.at):
+            return None
+        end = self.at + 2
+        while end < len(source) and source[end] in "imsxJU-^":
+            end += 1
+        if end == self.at + 2 or end >= len(source) or source[end] != ")":
+            return None
+        parsed = self._flags(source[self.at + 2 : end], extended, multiline)
+        self.at = end + 1
+        return parsed
+
+    def _flags(self, letters: str, extended: bool, multiline: bool) -> tuple[str, bool, bool]:
+        on, off, adding = "", "", True
+        for letter in letters:
+            if letter == "-":
+                adding = False
+            elif letter == "x":
+                extended = adding
+            elif letter == "m":
+                multiline = adding
+            elif letter == "J":
+                continue
+            elif letter in "is":
+                on, off = (on + letter, off) if adding else (on, off + letter)
+            else:
+                raise PatternError("unrecognized character after (? or (?-", self.at + 2)
+        text = on + ("-" + off if off else "")
+        return (f"(?{text})" if text else ""), extended, multiline
+
+    def _group(self, extended: bool, multiline: bool, depth: int) -> str:
+        source, start = self.source, self.at
+        rest = source[start + 1 : start + 5]
+        if rest.startswith("*"):
+            return self._verb()
+        if rest.startswith("?|"):
+            self.at += 3
+            return self._closed("(?:", extended, multiline, depth, reset=True)
+        for opening in _GROUP_OPENINGS:
+            if rest.startswith(opening):
+                self.at += 1 + len(opening)
+                return self._closed("(" + opening, extended, multiline, depth)
+        if not rest.startswith("?"):
+            self.at += 1
+            self.groups += 1
+            return self._closed("(", extended, multiline, depth)
+        if (name := self._name_after(("?<", ">"), ("?P<", ">"), ("?'", "'"))) is not None:
+            self.groups += 1
+            self.names.append((self.groups, name))
+            return self._closed("(", extended, multiline, depth)
+        if (name := self._name_after(("?P=", ")"))) is not None:
+            return self._named_reference(name)
+        if (name := self._name_after(("?&", ")"), ("?P>", ")"))) is not None:
+            return f"(?{self._numbers_of(name)[0]})"
+        if rest.startswith("?("):
+            return self._conditional(extended, multiline, depth)
+        if rest.startswith("?R)") or rest.startswith("?0)"):
+            self.at += 4
+            return "(?R)"
+        end = source.find(")", start)
+        number = source[start + 2 : end] if end > 0 else ""
+        if _digits(number.lstrip("+-")) and number[:2] not in ("++", "--"):
+            self.at = end + 1
+            return f"(?{self._absolute(number)})"
+        colon = start + 2
+        while colon < len(source) and source[colon] in "imsxJU-^":
+            colon += 1
+        if colon < len(source) and source[colon] == ":":
+            text, extended, multiline = self._flags(source[start + 2 : colon], extended, multiline)
+            self.at = colon + 1
+            opening = text[:-1] + ":" if text else "(?:"
+            return self._closed(opening, extended, multiline, depth)
+        raise PatternError("unrecognized character after (? or (?-", min(start + 2, len(source)))
+
+    def _closed(self, opening: str, extended: bool, multiline: bool, depth: int, reset: bool = False) -> str:
+        inner = self._alternatives(extended, multiline, depth + 1, reset)
+        if self.at >= len(self.source):
+            raise PatternError("missing closing parenthesis", len(self.source))
+        self.at += 1
+        return opening + inner + ")"
+
+    def _verb(self) -> str:
+        end = self.source.find(")", self.at)
+        name = self.source[self.at + 2 : end] if end > 0 else ""
+        if name not in ("FAIL", "F", "PRUNE", "SKIP"):
+            raise PatternError("(*VERB) not recognized or malformed", self.at + 2)
+        self.at = end + 1
+        return "(*FAIL)" if name == "F" else f"(*{name})"
+
+    def _conditional(self, extended: bool, multiline: bool, depth: int) -> str:
+        start = self.at
+        end = self.source.find(")", start)
+        test = self.source[start + 3 : end] if end > 0 else ""
+        if test == "DEFINE":
+            opening = "(?(DEFINE)"
+        elif _digits(test.lstrip("+-")) and test:
+            opening = f"(?({self._absolute(test)})"
+        elif test[:1] in ("<", "'"):
+            opening = f"(?({self._numbers_of(test[1:-1])[0]})"
+        elif test.startswith(("?=", "?!", "?<=", "?<!")):
+            self.at = start + 2
+            condition = self._group(extended, multiline, depth)
+            return self._closed(f"(?{condition}", extended, multiline, depth)
+        elif test in self.forward_names:
+            opening = f"(?({self._numbers_of(test)[0]})"
+        else:
+            raise PatternError("malformed number or name after (?(", start + 3)
+        self.at = end + 1
+        return self._closed(opening, extended, multiline, depth)
+
+    # -- references
+
+    def _name_after(self, *forms: tuple[str, str]) -> str | None:
+        for opening, closing in forms:
+            if self.source.startswith("(" + opening, self.at):
+                begin = self.at + 1 + len(opening)
+                end = self.source.find(closing, begin)
+                name = self.source[begin:end] if end > 0 else ""
+                if not name or not name.replace("_", "a").isalnum() or name[0].isdigit() or not name.isascii():
+                    raise PatternError("syntax error in subpattern name (missing terminator?)", begin)
+                if len(name) > 32:
+                    raise PatternError("subpattern name is too long (maximum 32 code units)", begin + 32)
+                self.at = end + 1
+                return name
+        return None
+
+    def _numbers_of(self, name: str) -> list[int]:
+        numbers = [number for number, known in self.names if known == name] or self.forward_names.get(name)
+        if not numbers:
+            raise PatternError("reference to non-existent subpattern", self.at)
+        return numbers
+
+    def _absolute(self, text: str) -> int:
+        number = int(text.lstrip("+-") or "0")
+        if text.startswith("-"):
+            number = self.groups - number + 1
+        elif text.startswith("+"):
+            number += self.groups
+        if not 1 <= number <= self.total:
+            raise PatternError("reference to non-existent subpattern", self.at)
+        return number
+
+    def _reference(self, number: int) -> str:
+        # In JavaScript mode a reference to a group that has not matched is empty; elsewhere it fails.
+        return f"(?({number})\\g<{number}>)" if self.javascript else f"\\g<{number}>"
+
+    def _named_reference(self, name: str) -> str:
+        numbers = self._numbers_of(name)
+        if len(numbers) == 1:
+            return self._reference(numbers[0])
+        return "(?:" + "|".join(self._reference(number) for number in numbers) + ")"
+
+    # -- escapes
+
+    def _escape(self) -> str:
+        source, start = self.source, self.at
+        if start + 1 >= len(source):
+            raise PatternError("\\ at end of pattern", len(source))
+        char = source[start + 1]
+        self.at += 2
+        if char == "Q":
+            end = source.find("\\E", self.at)
+            text = source[self.at :] if end < 0 else source[self.at : end]
+            self.at = len(source) if end < 0 else end + 2
+            return "".join(_literal(ord(quoted)) for quoted in text)
+        if char == "E":
+            return ""
+        negated = char.isupper()
+        if (members := self._members(char)) is not None:
+            return f"[{'^' if negated else ''}{members}]"
+        fixed = self._assertion(char)
+        if fixed is not None:
+            return fixed
+        if char in "gk":
+            return self._lettered_reference(char)
+        if char in "123456789":
+            end = start + 2
+            while end < len(source) and source[end].isdigit() and source[end].isascii():
+                end += 1
+            number = int(source[start + 1 : end])
+            if number < 10 or number <= self.total:
+                if number > self.total:
+                    raise PatternError("reference to non-existent subpattern", end)
+                self.at = end
+                return self._reference(number)
+            if char in "89":
+                return _literal(ord(char))
+        if char in "pP" and self.utf8:
+            return self._property(char)
+        code = self._code(char)
+        return _literal(code)
+
+    def _members(self, char: str) -> str | None:
+        """The members of the class that ``\\d``, ``\\W``, ``\\h`` and so on stand for, or None."""
+        lower = char.lower()
+        if lower == "h":
+            return _HORIZONTAL if self.utf8 else _HORIZONTAL_BYTES
+        if lower == "v":
+            return _VERTICAL if self.utf8 else _VERTICAL_BYTES
+        return {"d": _DIGIT, "w": _WORD, "s": _SPACE}.get(lower)
+
+    def _assertion(self, char: str) -> str | None:
+        word = f"[{_WORD}]"
+        if char == "R":
+            return rf"(?>\x0d\x0a|[{_VERTICAL if self.utf8 else _VERTICAL_BYTES}])"
+        return {
+            "b": f"(?:(?<={word})(?!{word})|(?<!{word})(?={word}))",
+            "B": f"(?:(?<={word})(?={word})|(?<!{word})(?!{word}))",
+            "A": r"\A",
+            "z": r"\Z",
+            "Z": r"(?=\n?\Z)",
+            "G": r"\G",
+            "K": r"\K",
+            "N": r"[^\n]",
+            "X": r"\X" if self.utf8 else r"[\x00-\xff]",
+        }.get(char)
+
+    def _lettered_reference(self, char: str) -> str:
+        source = self.source
+        opening = source[self.at : self.at + 1]
+        closing = {"{": "}", "<": ">", "'": "'"}.get(opening)
+        if closing is None:
+            end = self.at
+            while end < len(source) and (source[end].isdigit() or (end == self.at and source[end] in "+-")):
+                end += 1
+            text, after = source[self.at : end], end
+        else:
+            end = source.find(closing, self.at + 1)
+            if end < 0:
+                raise PatternError("syntax error in subpattern name (missing terminator?)", len(source))
+            text, after = source[self.at + 1 : end], end + 1
+        if _digits(text.lstrip("+-")) and char == "g":
+            number = self._absolute(text)
+            self.at = after
+            return f"(?{number})" if opening in ("<", "'") else self._reference(number)
+        if closing is None or not text:
+            raise PatternError("a numbered reference must not be zero", self.at)
+        reference = f"(?{self._numbers_of(text)[0]})" if char == "g" and opening != "{" else self._named_reference(text)
+        self.at = after
+        return reference
+
+    def _property(self, char: str) -> str:
+        source = self.source
+        if source.startswith("{", self.at):
+            end = source.find("}", self.at)
+            name = source[self.at + 1 : end] if end > 0 else ""
+            self.at = end + 1
+        else:
+            name = source[self.at : self.at + 1]
+            self.at += 1
+        if not name.lstrip("^").replace("_", "").replace("&", "").isalnum():
+            raise PatternError("malformed \\P or \\p sequence", self.at)
+        return f"\\{char}{{{name}}}"
+
+    def _code(self, char: str) -> int:
+        """The character code of an escape that stands for one; ``at`` is behind ``char``."""
+        source = self.source
+        if char in _SIMPLE:
+            return _SIMPLE[char]
+        if char == "c":
+            control = source[self.at : self.at + 1]
+            if not control or not 32 <= ord(control) <= 126:
+                raise PatternError("\\c must be followed by a printable ASCII character", self.at)
+            self.at += 1
+            return ord(control.upper()) ^ 64
+        if char in "x0123456789o":
+            base, digits, limit = (16, "0123456789abcdefABCDEF", 2) if char == "x" else (8, "01234567", 3)
+            if char in "xo" and source.startswith("{", self.at):
+                end = source.find("}", self.at)
+                text = source[self.at + 1 : end] if end > 0 else ""
+                self.at = end + 1
+                if not text or text.strip(digits):
+                    raise PatternError("non-hex character in \\x{} (closing brace missing?)", self.at)
+            else:
+                if char == "o":
+                    raise PatternError("missing opening brace after \\o", self.at)
+                end = self.at if char == "x" else self.at - 1
+                begin = end
+                while end < len(source) and end < begin + limit and source[end] in digits:
+                    end += 1
+                text, self.at = source[begin:end] or "0", end
+            code = int(text, base)
+            if code > (0x10FFFF if self.utf8 else 0xFF):
+                raise PatternError("character code point value in \\x{} or \\o{} is too large", self.at)
+            return code
+        if char.isascii() and char.isalnum():
+            raise PatternError("unrecognized character follows \\", self.at - 1)
+        return ord(char)
+
+    # -- classes
+
+    def _class(self) -> str:
+        source = self.source
+        self.at += 1
+        negated = source.startswith("^", self.at)
+        self.at += negated
+        members: list[str] = []
+        nested: list[str] = []
+        if source.startswith("]", self.at):
+            if self.javascript:
+                self.at += 1
+                return r"[\s\S]" if negated else r"(?!)"
+            self._class_member(members, nested)
+        while not source.startswith("]", self.at):
+            if self.at >= len(source):
+                raise PatternError("missing terminating ] for character class", len(source))
+            self._class_member(members, nested)
+        self.at += 1
+        inner = "".join(members) + "".join(nested)
+        if not inner:
+            return r"[\s\S]" if negated else "(?!)"
+        return f"[{'^' if negated else ''}{inner}]"
+
+    def _class_member(self, members: list[str], nested: list[str]) -> None:
+        source = self.source
+        low = self._class_item(members, nested)
+        if low is None or not source.startswith("-", self.at) or source.startswith("-]", self.at):
+            if low is not None:
+                members.append(_literal(low))
+            return
+        hyphen = self.at
+        self.at += 1
+        if self.at >= len(source):
+            raise PatternError("missing terminating ] for character class", len(source))
+        high = self._class_item(members, nested)
+        if high is None:
+            # `a-\d`: the hyphen is a plain one.
+            members += [_literal(low), _literal(ord("-"))]
+            return
+        if high < low:
+            raise PatternError("range out of order in character class", hyphen)
+        members.append(f"{_literal(low)}-{_literal(high)}")
+
+    def _class_item(self, members: list[str], nested: list[str]) -> int | None:
+        """One item: the code of a single character, or None where it was a whole class and is added already."""
+        source, char = self.source, self.source[self.at]
+        if char == "[" and source[self.at + 1 : self.at + 2] == ":" and (end := source.find(":]", self.at + 2)) > 0:
+            name = source[self.at + 2 : end]
+            bare = name.removeprefix("^")
+            if bare.isalpha():
+                if bare not in _POSIX:
+                    raise PatternError("unknown POSIX class name", self.at)
+                self.at = end + 2
+                (nested if name != bare else members).append(f"[^{_POSIX[bare]}]" if name != bare else _POSIX[bare])
+                return None
+        if char != "\\":
+            self.at += 1
+            return ord(char)
+        if self.at + 1 >= len(source):
+            raise PatternError("\\ at end of pattern", len(source))
+        escaped = source[self.at + 1]
+        self.at += 2
+        if escaped == "b":
+            return 8
+        if escaped == "Q":
+            end = source.find("\\E", self.at)
+            end = len(source) if end < 0 else end
+            members.extend(_literal(ord(quoted)) for quoted in source[self.at : end])
+            self.at = min(end + 2, len(source))
+            return None
+        if escaped == "E":
+            return None
+        listed = self._members(escaped)
+        if listed is not None:
+            (nested if escaped.isupper() else members).append(f"[^{listed}]" if escaped.isupper() else listed)
+            return None
+        if escaped in "pP" and self.utf8:
+            members.append(self._property(escaped))
+            return None
+        if escaped in "NRXB":
+            raise PatternError("escape sequence is invalid in character class", self.at)
+        if escaped in "89":
+            return ord(escaped)
+        return self._code(escaped)
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _literal(code: int) -> str:
+    char = chr(code)
+    if char.isascii() and (char.isalnum() or char == "_"):
+        return char
+    if code < 256:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _count_groups(source: str) -> tuple[int, dict[str, list[int]]]:
+    """How many groups a pattern has and the numbers of the named ones: references may point forward.
+
+    A branch reset counts each branch's groups apart here, so only references beyond it see too high a number.
+    """
+    at, total = 0, 0
+    names: dict[str, list[int]] = {}
+    while at < len(source):
+        char = source[at]
+        if char == "\\":
+            if source.startswith("\\Q", at):
+                end = source.find("\\E", at)
+                at = len(source) if end < 0 else end
+            at += 2
+            continue
+        if char == "[":
+            at += 1 + source.startswith("^", at + 1)
+            at += source.startswith("]", at)
+            while at < len(source) and source[at] != "]":
+                if source.startswith("[:", at) and (end := source.find(":]", at)) > 0:
+                    at = end + 1
+                at += 2 if source[at] == "\\" else 1
+        elif char == "(":
+            for opening, closing in (("(?<", ">"), ("(?P<", ">"), ("(?'", "'")):
+                if source.startswith(opening, at) and source[at + len(opening) : at + len(opening) + 1] not in "=!":
+                    total += 1
+                    name = source[at + len(opening) : source.find(closing, at + len(opening))]
+                    names.setdefault(name, []).append(total)
+                    break
+            else:
+                if source[at + 1 : at + 2] not in "?*":
+                    total += 1
+        at += 1
+    return total, names

@@ -1,0 +1,175 @@
+-- Limits that a script cannot swallow, and PDK calls that pass through a script's own coroutines.
+--
+-- One count hook stays set for the life of the state (a hook belongs to the state, not to a coroutine); it acts only
+-- while a run is armed. Once it has raised STOP, whatever could catch an error raises STOP again, and so does the hook,
+-- until the run is disarmed.
+
+local raw_pcall, raw_xpcall, error, type, clock = pcall, xpcall, error, type, os.clock
+local create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
+local raw_running, status = coroutine.running, coroutine.status
+local getinfo, sethook, match, find, format = debug.getinfo, debug.sethook, string.match, string.find, string.format
+local huge, tostring = math.huge, tostring
+
+local INTERVAL = 1000
+local STOP = {} -- the error value of a limit
+local CALL = {} -- the first value of a yield that is a PDK call
+local NO_MEMORY = "not enough memory"
+local SOURCE = "=line" -- the chunk name of all scripts, so that positions read line:N
+
+local left, deadline = huge, huge
+local stopped -- which limit was hit: "instructions", "time" or "memory"
+local thread -- the coroutine in which the current run started
+
+sethook(function()
+  if left == huge then
+    return
+  end
+  left = left - INTERVAL
+  if left > 0 and clock() > deadline then
+    stopped = stopped or "time"
+    left = 0
+  end
+  if left <= 0 and raw_running() then -- on the main thread only the runtime itself runs, for a moment
+    stopped = stopped or "instructions"
+    error(STOP, 0)
+  end
+end, "", INTERVAL)
+
+local function arm(co, instructions, seconds)
+  thread = co
+  stopped = nil
+  left = instructions
+  deadline = clock() + seconds
+end
+
+-- Ends the armed stretch; gives the instructions that are left and the limit that was hit.
+local function disarm()
+  local rest, limit = left, stopped
+  left, deadline, stopped, thread = huge, huge, nil, nil
+  return rest, limit
+end
+
+-- Raises STOP again if the error that was caught is, or followed, a limit's.
+local function no_swallowing(err)
+  if stopped or err == STOP or err == NO_MEMORY then
+    stopped = stopped or "memory"
+    error(STOP, 0)
+  end
+end
+
+local function checked(ok, ...)
+  if not ok or stopped then
+    no_swallowing((...))
+  end
+  return ok, ...
+end
+
+local function pcall(f, ...)
+  return checked(raw_pcall(f, ...))
+end
+
+local function xpcall(f, handler, ...)
+  return checked(raw_xpcall(f, function(err)
+    if stopped or err == STOP or err == NO_MEMORY then
+      return err
+    end
+    return handler(err)
+  end, ...))
+end
+
+-- What a script's coroutine gave back; a PDK call is handed on outwards, and its result inwards.
+local function passed(co, ok, first, ...)
+  if ok and first == CALL then
+    return passed(co, raw_resume(co, raw_yield(CALL)))
+  end
+  if not ok or stopped then
+    no_swallowing(first)
+  end
+  return ok, first, ...
+end
+
+local function resume(co, ...)
+  if type(co) ~= "thread" then
+    error("bad argument #1 to 'resume' (coroutine expected)", 2)
+  end
+  return passed(co, raw_resume(co, ...))
+end
+
+local function unwrapped(ok, ...)
+  if ok then
+    return ...
+  end
+  error((...), 0)
+end
+
+local function wrap(f)
+  local co = create(f)
+  return function(...)
+    return unwrapped(passed(co, raw_resume(co, ...)))
+  end
+end
+
+local function running()
+  local co = raw_running()
+  if co == thread then
+    return nil -- as in Lua 5.1's main thread; no script may resume what the runtime resumes
+  end
+  return co
+end
+
+local function yield(...)
+  if raw_running() == thread then
+    error("attempt to yield from outside a coroutine", 2)
+  end
+  return raw_yield(...)
+end
+
+-- "line:N: " of the innermost script function that is running.
+local function position()
+  local level = 2
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then
+      return ""
+    elseif info.source == SOURCE and info.currentline > 0 then
+      return format("line:%d: ", info.currentline)
+    end
+    level = level + 1
+  end
+end
+
+-- The message handler of every run: puts the script's line before messages that have none, or the prelude's.
+local function located(err)
+  if type(err) == "string" then
+    if find(err, "^line:%d+: ") or err == NO_MEMORY then
+      return err
+    end
+    return position() .. (match(err, "^[%w_]+%.lua:%d+: (.*)$") or err)
+  elseif err == STOP then
+    return err
+  elseif type(err) == "number" then
+    return tostring(err)
+  end
+  return position() .. "error object is a " .. type(err) .. " value"
+end
+
+return {
+  STOP = STOP,
+  CALL = CALL,
+  NO_MEMORY = NO_MEMORY,
+  SOURCE = SOURCE,
+  arm = arm,
+  disarm = disarm,
+  position = position,
+  located = located,
+  pcall = pcall,
+  xpcall = xpcall,
+  coroutine = {
+    create = create,
+    resume = resume,
+    running = running,
+    status = status,
+    wrap = wrap,
+    yield = yield,
+  },
+}
