@@ -1,1 +1,44 @@
-"""The command line."""
+"""The command line: ``request-callout COMMAND``.
+
+Each command is a module of this package with a click command of the same name, imported when it is asked for: ``dump``
+has to answer quickly, and ``serve`` changes the standard library before anything else is imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from request_callout import __version__
+
+_COMMANDS = {
+    "demo": "Run the documents' scenarios with local stand-ins for their services.",
+    "dump": "Print the plugin's description for Kong (query_cmd).",
+    "gateway": "Try kong.yml files on a small gateway, without Kong.",
+    "serve": "Run the plugin server beside Kong.",
+    "validate": "Check the plugin's configurations in declarative files.",
+}
+
+
+class _Commands(click.Group):
+    """The commands by name, with their summaries, without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="request-callout")
+def main() -> None:
+    """Kong's request-callout plugin for open-source Kong Gateway."""

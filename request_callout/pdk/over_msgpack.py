@@ -1,0 +1,200 @@
+"""The ``Kong`` of one event on MsgPack:1, over the ``kong`` object that kong-pdk gives to a plugin.
+
+Every call is a round trip there. Writes are queued all the same, so that the engine works alike on both protocols, and
+are sent one by one before the next read or at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gevent.lock import Semaphore
+
+from request_callout.engine.kong import Call, ConnectionLost, ProtocolName
+from request_callout.lua.host import PdkError
+from request_callout.values import Value, raw, text
+
+_REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
+_EXIT = "kong.response.exit"
+_HEADERS = frozenset({"kong.request.get_headers", "kong.response.get_headers", "kong.service.response.get_headers"})
+_MAX_ARGS = 1000
+
+
+class MsgPackKong:
+    """See ``request_callout.engine.kong.Kong``.
+
+    ``kong`` is kong-pdk's object, in either of its styles (``lua_style``: results as ``(data, error)``, or only data
+    and exceptions).
+    """
+
+    __slots__ = ("_exit", "_finished", "_kong", "_lock", "_queue", "_request_id")
+
+    def __init__(self, kong: Any) -> None:
+        self._kong = kong
+        self._lock = Semaphore()
+        self._queue: list[Call] = []
+        self._exit: Call | None = None
+        self._finished = False
+        self._request_id: Any = None
+
+    @property
+    def protocol(self) -> ProtocolName:
+        """Always ``MsgPack``."""
+        return "MsgPack"
+
+    def begin(self) -> None:
+        """Make a first call.
+
+        Until an event's first call kong-pdk's server handles no other event, and an event whose first call is an exit
+        stays in its memory. The request's id is of use later anyway.
+        """
+        self._request_id = self.read([_REQUEST_ID])[0]
+
+    def read(self, calls: Sequence[Call]) -> list[Any]:
+        """See ``Kong.read``. Raises PdkError where Kong answers with an error."""
+        with self._lock:
+            if self._exit is not None or self._finished:
+                raise ConnectionLost("the request has been answered already")
+            self._send_queue()
+            return [self._read(method, args) for method, args in calls]
+
+    def write(self, method: str, *args: Any) -> None:
+        """See ``Kong.write``. Raises TypeError for a value that can't be sent."""
+        call = (method, tuple(_outgoing(argument) for argument in _arguments(method, args)))
+        if self._exit is not None or self._finished:
+            return
+        if method == _EXIT:
+            self._exit = call
+        else:
+            self._queue.append(call)
+
+    def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
+        """See ``Kong.exit``. Only the first exit of an event counts."""
+        self.write(_EXIT, status, body, dict(headers))
+
+    def finish(self) -> bool:
+        """Send everything left; gives whether the event ended without an exit (kong-pdk then ends it)."""
+        with self._lock:
+            self._finished = True
+            self._send_queue()
+            if self._exit is None:
+                return True
+            self._call(*self._exit)
+            return False
+
+    def _read(self, method: str, args: Sequence[Any]) -> Any:
+        if self._request_id is not None and (method, tuple(args)) == _REQUEST_ID:
+            return self._request_id
+        value, error = self._call(method, tuple(_outgoing(argument) for argument in _arguments(method, args)))
+        if error is not None:
+            raise PdkError(f"{method}: {error}")
+        return _result(method, value)
+
+    def _send_queue(self) -> None:
+        while self._queue:
+            method, args = self._queue.pop(0)
+            _, error = self._call(method, args)
+            if error is not None:
+                raise PdkError(f"{method}: {error}")
+
+    def _call(self, method: str, args: tuple[Any, ...]) -> tuple[Any, str | None]:
+        function = self._kong
+        for name in method.split(".")[1:]:
+            function = getattr(function, name)
+        try:
+            result = function(*args)
+        except Exception as error:
+            # kong-pdk's PDKException, which this module does not import: it is loaded without kong-pdk as well.
+            if type(error).__name__ != "PDKException":
+                raise
+            return None, str(error)
+        # In Lua style a result is a tuple; no value of MessagePack is one.
+        if isinstance(result, tuple):
+            return result[0], None if result[1] is None else str(result[1])
+        return result, None
+
+
+def _arguments(method: str, args: Sequence[Any]) -> Sequence[Any]:
+    if method in ("kong.request.get_headers", "kong.request.get_query") and (not args or args[0] is None):
+        return (_MAX_ARGS,)
+    if method.startswith("kong.log.") and not method.endswith("_serialize_value"):
+        # kong-pdk would write Python's names of these.
+        words = {None: "nil", True: "true", False: "false"}
+        return [words[arg] if arg is None or isinstance(arg, bool) else arg for arg in args]
+    return args
+
+
+def _outgoing(value: Any) -> Any:
+    """A value as MessagePack can hold it: text that is no UTF-8 goes as bytes, which Lua reads alike."""
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() else _text_or_bytes(value)
+    if value is None or kind in (bool, int, float, bytes):
+        return value
+    if isinstance(value, Mapping):
+        return {_outgoing(name): _outgoing(member) for name, member in value.items() if member is not None}
+    if isinstance(value, (list, tuple)):
+        return [_outgoing(element) for element in value]
+    raise TypeError(f"a {kind.__name__} can't be sent to Kong")
+
+
+def _text_or_bytes(value: str) -> str | bytes:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return raw(value)
+    return value
+
+
+def _result(method: str, value: Any) -> Any:
+    if method == "kong.request.get_raw_body":
+        return b"" if value is None else value if isinstance(value, bytes) else raw(value)
+    if method == "kong.request.get_uri_captures":
+        return _captures(value)
+    if method in _HEADERS:
+        return _multi(value, "")
+    if method == "kong.request.get_query":
+        return _multi(value, True)
+    return _incoming(value)
+
+
+def _multi(value: Any, empty: Any) -> dict[str, Any]:
+    """Headers or query from ``name -> [values]``; an empty list is a name without a value."""
+    result = {}
+    for name, values in value.items() if isinstance(value, dict) else ():
+        content = _incoming(values)
+        if isinstance(content, list):
+            content = empty if not content else content[0] if len(content) == 1 else content
+        result[_incoming(name)] = content
+    return result
+
+
+def _captures(value: Any) -> dict[str, Any]:
+    """Captures from ``{"unnamed": {0: whole, 1: ...}, "named": {...}}``, without the whole; empty tables are lists."""
+    value = value if isinstance(value, dict) else {}
+    unnamed = value.get("unnamed")
+    named = value.get("named")
+    if isinstance(unnamed, dict):
+        groups = [unnamed.get(number, "") for number in range(1, max(unnamed, default=0) + 1)]
+    else:
+        groups = list(unnamed or ())
+    return {"unnamed": _incoming(groups), "named": _incoming(named) if isinstance(named, dict) else {}}
+
+
+def _incoming(value: Any) -> Value:
+    """A value in the normal form: bytes as text, a table with holes (number keys) as a list with None."""
+    if isinstance(value, bytes):
+        return text(value)
+    if isinstance(value, list):
+        return [_incoming(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    numbers = [key for key in value if isinstance(key, int) and not isinstance(key, bool)]
+    if numbers and len(numbers) == len(value) and min(numbers) > 0 and max(numbers) <= 2 * len(numbers) + 8:
+        return [_incoming(value.get(number)) for number in range(1, max(numbers) + 1)]
+    return {name if isinstance(name, str) else _key(name): _incoming(member) for name, member in value.items()}
+
+
+def _key(name: Any) -> str:
+    return text(name) if isinstance(name, bytes) else str(name)

@@ -1,0 +1,156 @@
+"""Kong's commands on ProtoBuf:1, one greenlet a connection.
+
+Whatever goes wrong inside an event is answered, never by closing: Kong repeats an event without a limit when its
+connection ends. Closing is for what can't be answered: an instance that this process does not have (Kong then starts
+it anew), and bytes that are no frames of the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from gevent.event import Event
+from gevent.socket import SHUT_RD, socket
+
+from request_callout.engine.kong import ConnectionLost
+from request_callout.pdk.connection import Connection
+from request_callout.pdk.over_protobuf import ProtobufKong
+from request_callout.pdk.protobuf import (
+    MAX_FRAME_BYTES,
+    CloseInstance,
+    FrameError,
+    GetInstanceStatus,
+    GetPluginInfo,
+    GetPluginNames,
+    HandleEvent,
+    InstanceStatus,
+    PluginInfo,
+    PluginNames,
+    RpcCall,
+    RpcReturn,
+    StartInstance,
+    decode_call,
+    encode_return,
+    frame,
+)
+from request_callout.server.instances import INTERNAL_ERROR, Instances
+
+_log = logging.getLogger(__name__)
+
+
+class _Refused(Exception):
+    """A command that is answered by closing the connection."""
+
+
+class ProtobufServer:
+    """Answers commands; ``info`` is the plugin's entry of the dump (``Name``, ``Phases``, ``Priority``, ...)."""
+
+    def __init__(self, instances: Instances, info: Mapping[str, Any], max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._instances = instances
+        self._info = info
+        self._name: str = info["Name"]
+        self._phases = frozenset(info["Phases"])
+        self._max_frame_bytes = max_frame_bytes
+        self._busy: dict[socket, bool] = {}
+        self._stopping = False
+        self._none_connected = Event()
+
+    @property
+    def busy(self) -> int:
+        """How many commands are being answered."""
+        return sum(self._busy.values())
+
+    def handle(self, sock: socket, _address: object = None) -> None:
+        """Serve one connection until Kong or this server closes it."""
+        connection = Connection(sock, self._max_frame_bytes)
+        self._busy[sock] = False
+        try:
+            while not self._stopping:
+                command = connection.next_frame()
+                if command is None:
+                    break
+                self._busy[sock] = True
+                if not self._answer(sock, connection, decode_call(command)):
+                    break
+                self._busy[sock] = False
+        except _Refused as reason:
+            _log.warning("connection closed: %s", reason)
+        except FrameError as error:
+            _log.error("connection closed: not the protocol ProtoBuf:1: %s", error)
+        except OSError as error:
+            _log.info("connection lost: %s", error)
+        finally:
+            del self._busy[sock]
+            sock.close()
+            if self._stopping and not self._busy:
+                self._none_connected.set()
+
+    def stop(self, grace_s: float) -> int:
+        """Take no more commands, wait until those in flight are answered; gives how many were not within the time."""
+        self._stopping = True
+        for sock, busy in list(self._busy.items()):
+            if not busy:
+                with contextlib.suppress(OSError):
+                    # A command that has arrived already is still read, and answered.
+                    sock.shutdown(SHUT_RD)
+        if self._busy:
+            self._none_connected.wait(grace_s)
+        return self.busy
+
+    def _answer(self, sock: socket, connection: Connection, command: RpcCall) -> bool:
+        """Answer a command; gives whether the connection can take another."""
+        if isinstance(command, HandleEvent):
+            return self._handle_event(connection, command)
+        sock.sendall(frame(encode_return(self._return(command))))
+        return True
+
+    def _return(self, command: RpcCall) -> RpcReturn:
+        if isinstance(command, StartInstance):
+            started = self._instances.start(command.config)
+            return InstanceStatus(command.sequence, self._name, started.instance_id, started.started_at)
+        if isinstance(command, CloseInstance):
+            self._instances.close(command.instance_id)
+            return InstanceStatus(command.sequence, self._name, command.instance_id)
+        if isinstance(command, GetInstanceStatus):
+            known = self._instances.get(command.instance_id)
+            if known is None:
+                raise _Refused(f"no plugin instance {command.instance_id}")
+            return InstanceStatus(command.sequence, self._name, known.instance_id, known.started_at)
+        if isinstance(command, GetPluginNames):
+            return PluginNames(command.sequence, (self._name,))
+        if isinstance(command, GetPluginInfo) and command.name == self._name:
+            return PluginInfo(
+                command.sequence,
+                self._name,
+                updated_at=0,
+                loaded_at=0,
+                phases=tuple(self._info["Phases"]),
+                version=self._info["Version"],
+                priority=self._info["Priority"],
+                schema=json.dumps(self._info["Schema"]),
+            )
+        raise _Refused(f"no plugin for {command!r}")
+
+    def _handle_event(self, connection: Connection, command: HandleEvent) -> bool:
+        instance = self._instances.use(command.instance_id)
+        if instance is None:
+            raise _Refused(f"no plugin instance {command.instance_id}: Kong starts it anew")
+        kong = ProtobufKong(connection, command.sequence)
+        if command.event_name not in self._phases:
+            return kong.finish()
+        try:
+            try:
+                instance.access(kong)
+            except ConnectionLost:
+                raise
+            except Exception:
+                _log.exception("instance %d: unexpected error", command.instance_id)
+                kong.exit(*INTERNAL_ERROR)
+            return kong.finish()
+        except ConnectionLost as error:
+            _log.warning("instance %d: the request ended inside Kong: %s", command.instance_id, error)
+            return False
