@@ -1,11 +1,11 @@
-"""Perl-compatible patterns in the syntax of the ``regex`` package.
+r"""Perl-compatible patterns in the syntax of the ``regex`` package.
 
 ``ngx.re`` speaks PCRE; ``regex`` is close to it and has a time limit for matching, but differs in escapes, classes,
-the meaning of ``\\Z`` and ``\\v``, the reach of inline options and duplicate group names. ``translate`` parses the
+the meaning of ``\Z`` and ``\v``, the reach of inline options and duplicate group names. ``translate`` parses the
 pattern once and writes it anew with everything explicit: classes as lists of hexadecimal codes, groups by number
 only (their names are kept beside), extended-mode blanks and comments gone. A pattern without ``u`` is about bytes.
 
-What neither can express is refused with PCRE's position: start options such as ``(*UTF8)``, ``\\C``, callouts.
+What neither can express is refused with PCRE's position: start options such as ``(*UTF8)``, ``\C``, callouts.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ class _Translator:
             return f"(?{self._numbers_of(name)[0]})"
         if rest.startswith("?("):
             return self._conditional(extended, multiline, depth)
-        if rest.startswith("?R)") or rest.startswith("?0)"):
+        if rest.startswith(("?R)", "?0)")):
             self.at += 4
             return "(?R)"
         end = source.find(")", start)
@@ -378,7 +378,7 @@ class _Translator:
         return _literal(code)
 
     def _members(self, char: str) -> str | None:
-        """The members of the class that ``\\d``, ``\\W``, ``\\h`` and so on stand for, or None."""
+        r"""The members of the class that ``\d``, ``\W``, ``\h`` and so on stand for, or None."""
         lower = char.lower()
         if lower == "h":
             return _HORIZONTAL if self.utf8 else _HORIZONTAL_BYTES

@@ -8,7 +8,7 @@ positions are turned into bytes again. A match is told as one number, first * 2*
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import regex
 from cachetools import LRUCache
@@ -55,15 +55,15 @@ def _compile(pattern: bytes, options: bytes) -> _Compiled:
     names = [name for _, name in translated.names]
     if b"D" not in options and len(set(names)) < len(names) and "(?|" not in source:
         raise PatternError("two named subpatterns have the same name (PCRE2_DUPNAMES not set)", len(source))
-    flags = regex.V1
+    flags = int(regex.V1)
     flags |= regex.IGNORECASE if b"i" in options else 0
     flags |= regex.DOTALL if b"s" in options else 0
     flags |= regex.POSIX if b"d" in options else 0
     text = translated.pattern
     try:
-        compiled = regex.compile(text if utf8 else text.encode("latin-1"), flags, cache_pattern=False)
+        compiled: Any = regex.compile(cast("Any", text if utf8 else text.encode("latin-1")), flags, cache_pattern=False)
     except regex.error as error:
-        raise PatternError(str(error.msg), len(source)) from None
+        raise PatternError(str(error), len(source)) from None
     except (RecursionError, OverflowError, MemoryError):
         raise PatternError("regular expression is too complicated", len(source)) from None
     anchored = b"a" in options
@@ -151,10 +151,9 @@ class Engine:
     # Characters and bytes are counted on from the last place that was asked for: a loop over matches stays linear.
 
     def _byte_of(self, char: int) -> int:
-        assert self._text is not None
         if char < self._char:
             self._char = self._byte = 0
-        self._byte += len(self._text[self._char : char].encode("utf-8", "surrogateescape"))
+        self._byte += len((self._text or "")[self._char : char].encode("utf-8", "surrogateescape"))
         self._char = char
         return self._byte
 
