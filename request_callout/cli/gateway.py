@@ -1,0 +1,176 @@
+"""``request-callout gateway``: the embedded gateway, for a first try and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from request_callout.config.problems import InvalidConfiguration
+from request_callout.gateway import declarative
+from request_callout.gateway.declarative import InvalidDeclaration
+from request_callout.gateway.flat_errors import lines
+from request_callout.gateway.model import Configuration
+from request_callout.gateway.node import (
+    CLIENT_BODY_BUFFER_BYTES,
+    PLUGIN,
+    Address,
+    Gateway,
+    GatewaySettings,
+    function_lua,
+    plugin_schemas,
+)
+from request_callout.gateway.plugin_server import ServerNotReady
+from request_callout.gateway.runtime import handed_config
+from request_callout.gateway.schema_rules import Definition
+from request_callout.gateway.vault import resolver
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "notice": logging.INFO, "warn": logging.WARNING}
+
+
+class _AddressType(click.ParamType[Address]):
+    name = "HOST:PORT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return Address(host.strip("[]"), int(port))
+
+
+@click.command("gateway")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--proxy", type=_AddressType(), default="127.0.0.1:8000", show_default=True, help="Where clients come.")
+@click.option("--admin", type=_AddressType(), default="127.0.0.1:8001", show_default=True, help="The Admin API.")
+@click.option("--protocol", type=click.Choice(["protobuf", "msgpack"]), default="protobuf", show_default=True)
+@click.option("--socket", "socket_path", help="Use the plugin server that listens here already.")
+@click.option(
+    "--serve-option",
+    "serve_options",
+    multiple=True,
+    metavar="OPTION",
+    help="An option for the plugin server, as --serve-option=--untrusted-lua=on; may be repeated.",
+)
+@click.option(
+    "--client-body-buffer-size",
+    type=click.IntRange(min=0),
+    default=CLIENT_BODY_BUFFER_BYTES,
+    show_default=True,
+    help="Bytes of a request body kept in memory; a larger one goes to a file, as in Kong.",
+)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), default="info", show_default=True)
+def gateway(
+    file: Path | None,
+    proxy: Address,
+    admin: Address,
+    protocol: str,
+    socket_path: str | None,
+    serve_options: tuple[str, ...],
+    client_body_buffer_size: int,
+    log_level: str,
+) -> None:
+    """Run a small stand-in of Kong with the plugin, from a declarative FILE (kong.yml).
+
+    It is for trying out and tests, not for production: there, run the plugin beside a real Kong (request-callout
+    serve). Without FILE it starts empty and waits for POST /config on the Admin API. When both ports are open it
+    prints their addresses, a line each.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=_LEVELS.get(log_level, logging.ERROR),
+        format="%(asctime)s [%(levelname)s] %(message)s",
+    )
+    click.echo("request-callout gateway: a stand-in of Kong, for trying out and tests only", err=True)
+    schemas = plugin_schemas(_external_schema())
+    configuration = Configuration()
+    if file is not None:
+        configuration = _loaded(file, schemas)
+    settings = GatewaySettings(
+        proxy=proxy,
+        admin=admin,
+        protocol="msgpack" if protocol == "msgpack" else "protobuf",
+        serve_options=serve_options,
+        socket_path=socket_path,
+        client_body_buffer_bytes=client_body_buffer_size,
+    )
+    try:
+        asyncio.run(_serve(Gateway(settings, schemas), configuration))
+    except (OSError, ServerNotReady) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _external_schema() -> Definition:
+    from request_callout.config.kong_schema import plugin_info
+
+    schema: Definition = plugin_info()["Schema"]
+    return schema
+
+
+def _loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
+    """A declarative file, by Kong's rules and then by the plugin's own; ends the program if anything is wrong."""
+    try:
+        configuration = declarative.load(declarative.parse(file.read_text("utf-8", "surrogateescape")), schemas)
+    except InvalidDeclaration as invalid:
+        _refuse(file, list(lines(invalid.errors)))
+    problems = list(_own_problems(configuration, schemas[PLUGIN]))
+    if problems:
+        _refuse(file, problems)
+    return configuration
+
+
+def _own_problems(configuration: Configuration, schema: Definition) -> list[str]:
+    """What Kong can't see: syntax errors, cycles, double names in the configurations of request-callout."""
+    from request_callout.config import load
+
+    check: Callable[[str, bool], Sequence[tuple[int, str]]] = function_lua().check
+    config_schema = next(entry["config"] for entry in schema["fields"] if "config" in entry)
+    found: list[str] = []
+    for plugin in configuration.plugins:
+        if plugin.name != PLUGIN:
+            continue
+        handed = handed_config(plugin, config_schema, resolver(configuration.vaults))
+        try:
+            load(handed.config, check)
+        except InvalidConfiguration as invalid:
+            place = _place(configuration, plugin.route_id, plugin.service_id, plugin.consumer_id)
+            found += [f"{PLUGIN}{place}: {problem}" for problem in invalid.problems]
+    return found
+
+
+def _place(configuration: Configuration, *ids: str | None) -> str:
+    words = []
+    for kind, identity in zip(("routes", "services", "consumers"), ids, strict=True):
+        entity = configuration.entities.get(kind, {}).get(identity or "")
+        if entity is not None:
+            words.append(f"{kind[:-1]} {entity.get('name') or entity.get('username') or identity}")
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _refuse(file: Path, problems: Sequence[str]) -> None:
+    click.echo(f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", err=True)
+    for problem in problems:
+        click.echo(f"  {problem}", err=True)
+    raise SystemExit(1)
+
+
+async def _serve(node: Gateway, configuration: Configuration) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await node.start(configuration)
+    try:
+        for name, address in (("proxy", node.proxy_address), ("admin", node.admin_address)):
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            click.echo(f"{name} http://{host}:{address.port}")
+        sys.stdout.flush()
+        await ended.wait()
+    finally:
+        await node.stop()

@@ -1,0 +1,81 @@
+"""Kong's own error answers: the message and the request id, in the format the client accepts.
+
+After ``kong/tools/http.lua``, ``kong/pdk/response.lua`` and ``kong/error_handlers.lua`` of Kong 3.9.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+JSON = "application/json; charset=utf-8"
+_HTML = "text/html; charset=utf-8"
+_XML = "application/xml; charset=utf-8"
+_PLAIN = "text/plain; charset=utf-8"
+
+_TYPES = {
+    "application/json": JSON,
+    "application/xml": _XML,
+    "application/*": JSON,
+    "text/html": _HTML,
+    "text/plain": _PLAIN,
+    "text/*": _PLAIN,
+    "*/*": JSON,
+}
+
+_TEMPLATES = {
+    JSON: '{{\n  "message":"{message}",\n  "request_id":"{request_id}"\n}}',
+    _PLAIN: "{message}\nrequest_id: {request_id}\n",
+    _HTML: (
+        '<!doctype html>\n<html>\n  <head>\n    <meta charset="utf-8">\n    <title>Error</title>\n  </head>\n'
+        "  <body>\n    <h1>Error</h1>\n    <p>{message}.</p>\n    <p>request_id: {request_id}</p>\n  </body>\n</html>\n"
+    ),
+    _XML: (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<error>\n  <message>{message}</message>\n'
+        "  <requestid>{request_id}</requestid>\n</error>\n"
+    ),
+}
+
+MESSAGES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    413: "Payload too large",
+    414: "URI too long",
+    417: "Expectation failed",
+    426: "Upgrade required",
+    429: "Too many requests",
+    494: "Request header or cookie too large",
+    500: "An unexpected error occurred",
+    501: "Not implemented",
+    502: "An invalid response was received from the upstream server",
+    503: "The upstream server is currently unavailable",
+    504: "The upstream server is timing out",
+}
+
+_QUALITY = re.compile(r"\s*q\s*=\s*(1(?:\.0{0,3})?|0(?:\.\d{0,3})?)\s*\Z", re.I)
+
+
+def content_type(accept: Sequence[str]) -> str:
+    """The format for an Accept header: the one of the highest quality that Kong knows, else JSON."""
+    chosen, best = JSON, 0.0
+    for entry in ",".join(accept).split(","):
+        media, *parameters = entry.strip().split(";")
+        if "/" not in media:
+            continue
+        found = next((match for match in map(_QUALITY.match, parameters) if match), None)
+        quality = float(found[1]) if found else 1.0
+        if quality > best:
+            best = quality
+            chosen = _TYPES.get(media.strip().lower(), JSON)
+    return chosen
+
+
+def body(kind: str, status: int, message: str | None, request_id: str) -> bytes:
+    """The body of an error answer; without a ``message`` it is the one Kong has for the status."""
+    text = message or MESSAGES.get(status) or f"The upstream server responded with {status}"
+    template = _TEMPLATES.get(kind, "")
+    return template.format(message=text, request_id=request_id).encode("utf-8", "surrogateescape")

@@ -1,0 +1,283 @@
+"""The proxy port: a client's request through router, plugins and upstream, and the answer back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
+
+from request_callout.gateway import kong_errors, pdk_calls
+from request_callout.gateway.exchange import Body, ClientRequest, Exchange, Exit, Headers
+from request_callout.gateway.router import Match
+from request_callout.gateway.runtime import Runtime
+from request_callout.gateway.upstream import SERVER_TOKEN, Session, UpstreamFailure, answer
+from request_callout.gateway.uri import escaped, normalized, path_of, upstream_path
+from request_callout.values import text
+
+_LOG = logging.getLogger("request_callout.gateway")
+
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
+_HIDDEN = frozenset(
+    ["x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering", "x-accel-charset"]
+)
+# nginx keeps these once: the upstream's replaces what was set before.
+_SINGLE = frozenset({"content-type", "content-length", "content-encoding", "date", "etag", "last-modified", "server"})
+
+
+class Proxy:
+    """Serves clients with the configuration that ``runtime`` gives at the moment a request comes."""
+
+    def __init__(self, runtime: Callable[[], Runtime], session: Session, client_body_buffer_bytes: int) -> None:
+        self._runtime = runtime
+        self._session = session
+        self._buffer_bytes = client_body_buffer_bytes
+
+    def application(self) -> web.Application:
+        """The aiohttp application: one handler for every request, whatever its path."""
+
+        @web.middleware
+        async def handle(request: web.Request, _handler: Handler) -> web.StreamResponse:
+            return await self._handle(request)
+
+        application = web.Application(middlewares=[handle], client_max_size=0)
+        application.on_response_prepare.append(_as_nginx_writes)
+        return application
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        with tempfile.TemporaryDirectory(prefix="client-body-", ignore_cleanup_errors=True) as folder:
+            exchange = Exchange(_client_request(request))
+            exchange.receive = lambda: self._receive(request, folder)
+            try:
+                return await self._respond(request, exchange)
+            except ConnectionError as error:
+                _LOG.info("the client went away: %s, request_id: %s", error, exchange.request_id)
+                raise
+
+    async def _respond(self, request: web.Request, x: Exchange) -> web.StreamResponse:
+        runtime = self._runtime()
+        if not _route(x, runtime):
+            return await _send_exit(request, x)
+        await runtime.access(x)
+        if x.exit is not None:
+            return await _send_exit(request, x)
+        service = x.match.route.service if x.match is not None else None
+        if service is None:
+            pdk_calls.error_exit(x, 503, "no Service found with those values")
+            return await _send_exit(request, x)
+        await x.read_body()
+        before = time.time()
+        try:
+            async with answer(self._session, x, service) as response:
+                return await _send_upstream(request, x, response, before)
+        except UpstreamFailure as failure:
+            _LOG.error("upstream %s: %s, request_id: %s", x.target_host, failure, x.request_id)
+            if not failure.resolved:
+                pdk_calls.error_exit(x, failure.status, "name resolution failed")
+                return await _send_exit(request, x)
+            _nginx_error(x, failure.status)
+            return await _send_exit(request, x, proxied_at=before)
+
+    async def _receive(self, request: web.Request, folder: str) -> Body:
+        """The client's body: in memory up to the buffer's size, else in a file, as nginx keeps it."""
+        kept = bytearray()
+        async for chunk in request.content.iter_any():
+            kept += chunk
+            if len(kept) > self._buffer_bytes:
+                return await _to_file(request, folder, bytes(kept))
+        return Body(bytes(kept), None, len(kept))
+
+
+async def _to_file(request: web.Request, folder: str, start: bytes) -> Body:
+    path = os.path.join(folder, "0000000001")
+    size = len(start)
+    with open(path, "wb") as file:
+        file.write(start)
+        async for chunk in request.content.iter_any():
+            file.write(chunk)
+            size += len(chunk)
+    return Body(b"", path, size)
+
+
+def _client_request(request: web.Request) -> ClientRequest:
+    transport = request.transport
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    local = transport.get_extra_info("sockname") if transport is not None else None
+    return ClientRequest(
+        method=request.method,
+        target=request.raw_path,
+        version=float(f"{request.version.major}.{request.version.minor}"),
+        headers=tuple((text(name), text(value)) for name, value in request.raw_headers),
+        remote_addr=peer[0] if peer else "",
+        remote_port=peer[1] if peer else 0,
+        server_addr=local[0] if local else "",
+        server_port=local[1] if local else 0,
+    )
+
+
+def _route(x: Exchange, runtime: Runtime) -> bool:
+    """Find the route and prepare the upstream request; False if the exchange has got its answer."""
+    client = x.client
+    path = normalized(path_of(client.target))
+    match = runtime.router.match(
+        client.method, path, x.headers.first("host"), client.server_port, x.headers.by_name(limit=0)
+    )
+    if match is None:
+        pdk_calls.error_exit(x, 404, "no Route matched with those values")
+        return False
+    x.match = match
+    x.forwarded = {
+        "proto": client.scheme,
+        "host": x.host,
+        "port": str(client.server_port),
+        "path": path_of(client.target),
+    }
+    if match.prefix and match.prefix != "/":
+        x.forwarded["prefix"] = match.prefix
+    if not _protocol_fits(x, match):
+        return False
+    service = match.route.service
+    base = service.path if service is not None else "/"
+    x.upstream_path = escaped(upstream_path(path, match.prefix, base, strip_path=match.route.strip_path))
+    if service is not None:
+        x.upstream_scheme = service.protocol
+        x.target_host, x.target_port = service.host, service.port
+    if match.route.preserve_host:
+        x.upstream_host = x.headers.first("host") or ""
+    return True
+
+
+def _protocol_fits(x: Exchange, match: Match) -> bool:
+    route, scheme = match.route, x.client.scheme
+    protocols = frozenset(route.protocols)
+    if "https" in protocols and "http" not in protocols and scheme != "https":
+        status = route.https_redirect_status_code
+        if status == 426:
+            upgrade = [("Connection", ("Upgrade",)), ("Upgrade", ("TLS/1.2, HTTP/1.1",))]
+            pdk_calls.error_exit(x, 426, "Please use HTTPS protocol", upgrade)
+        else:
+            location = f"https://{x.forwarded['host']}{x.client.target}"
+            x.exit = Exit(status, None, (("Location", (location,)),))
+        return False
+    if protocols & {"grpc", "grpcs"}:
+        if (x.headers.first("content-type") or "").startswith("application/grpc"):
+            upgrade = [("connection", ("Upgrade",)), ("upgrade", ("HTTP/2",))]
+            pdk_calls.error_exit(x, 426, "Please use HTTP2 protocol", upgrade)
+        else:
+            pdk_calls.error_exit(x, 415, "Non-gRPC request matched gRPC route")
+        return False
+    return True
+
+
+def _nginx_error(x: Exchange, status: int) -> None:
+    """The answer to an error that nginx, not a plugin, has met (``kong/error_handlers.lua``)."""
+    accept = x.headers.all("accept")[:1] or x.headers.all("content-type")[:1] or ["text/plain"]
+    kind = kong_errors.content_type(accept)
+    body = kong_errors.body(kind, status, None, x.request_id)
+    x.exit = Exit(status, body, (("Content-Type", (kind,)),))
+
+
+async def _send_exit(request: web.Request, x: Exchange, proxied_at: float | None = None) -> web.StreamResponse:
+    """Send Kong's own answer; ``proxied_at`` if the upstream was tried before."""
+    exit_ = x.exit or Exit(500, None)
+    headers = x.response_headers
+    for name, values in exit_.headers:
+        headers.set(name, values)
+    body = exit_.body or b""
+    if headers.first("content-length") is None:
+        headers.set("Content-Length", [str(len(body))])
+    if proxied_at is None:
+        headers.set("X-Kong-Response-Latency", [_milliseconds(x.started_at)])
+        headers.set("Server", [SERVER_TOKEN])
+    else:
+        headers.set("X-Kong-Upstream-Latency", [_milliseconds(proxied_at)])
+        headers.set("X-Kong-Proxy-Latency", [_milliseconds(x.started_at, proxied_at)])
+        headers.set("Via", [f"1.1 {SERVER_TOKEN}"])
+        headers.set("Server", [SERVER_TOKEN])
+    headers.set("X-Kong-Request-Id", [x.request_id])
+    try:
+        reason = HTTPStatus(exit_.status).phrase
+    except ValueError:
+        reason = ""
+    response = _Answer(exit_.status, reason, headers)
+    await response.prepare(request)
+    if body and request.method != "HEAD" and not _has_no_body(exit_.status):
+        await response.write(body)
+    await response.write_eof()
+    return response
+
+
+class _Answer(web.StreamResponse):
+    """An answer with the header fields given to it and no others but Date."""
+
+    def __init__(self, status: int, reason: str, headers: Headers) -> None:
+        super().__init__(status=status, reason=reason, headers=CIMultiDict(headers))
+        self.has_content_type = headers.first("content-type") is not None
+
+
+def _has_no_body(status: int) -> bool:
+    return status in (204, 304) or status < 200
+
+
+async def _send_upstream(
+    request: web.Request, x: Exchange, upstream: aiohttp.ClientResponse, sent_at: float
+) -> web.StreamResponse:
+    """Send the upstream's answer on, its body as it comes."""
+    fields = [(text(name), text(value)) for name, value in upstream.raw_headers]
+    listed = {one.strip().lower() for name, value in fields if name.lower() == "connection" for one in value.split(",")}
+    dropped = _HOP_BY_HOP | _HIDDEN | (listed - {"close", "upgrade", "keep-alive"})
+    if not x.headers.first("te"):
+        dropped |= {"trailer"}
+    headers = Headers(x.response_headers)
+    for name, value in fields:
+        lower = name.lower()
+        if lower in _SINGLE:
+            headers.set(name, [value])
+        elif lower not in dropped:
+            headers.add(name, value)
+    via = ", ".join(value for name, value in fields if name.lower() == "via")
+    headers.set("Via", [f"{via}, 1.1 {SERVER_TOKEN}" if via else f"1.1 {SERVER_TOKEN}"])
+    if headers.first("server") is None:
+        headers.set("Server", [SERVER_TOKEN])
+    headers.set("X-Kong-Upstream-Latency", [_milliseconds(sent_at)])
+    headers.set("X-Kong-Proxy-Latency", [_milliseconds(x.started_at, sent_at)])
+    headers.set("X-Kong-Request-Id", [x.request_id])
+    response = _Answer(upstream.status, upstream.reason or "", headers)
+    await response.prepare(request)
+    if request.method != "HEAD" and not _has_no_body(upstream.status):
+        async with _broken_off(request):
+            async for chunk in upstream.content.iter_any():
+                await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+@contextlib.asynccontextmanager
+async def _broken_off(request: web.Request) -> AsyncIterator[None]:
+    """An answer that the upstream does not finish is not finished to the client either: its connection is closed."""
+    try:
+        yield
+    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        _LOG.error("the upstream closed its answer early: %s", error)
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the upstream closed its answer early") from None
+
+
+def _milliseconds(start: float, end: float | None = None) -> str:
+    return str(max(0, int(((end or time.time()) - start) * 1000)))
+
+
+async def _as_nginx_writes(request: web.Request, response: web.StreamResponse) -> None:
+    """Take back the content type that aiohttp adds where there is none."""
+    if isinstance(response, _Answer) and not response.has_content_type:
+        response.headers.popall("Content-Type", None)

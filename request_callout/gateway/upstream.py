@@ -1,0 +1,179 @@
+"""The request to the upstream, as Kong's nginx sends it, and what becomes of its failures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from request_callout.gateway.exchange import Exchange
+from request_callout.gateway.model import Service
+
+SERVER_TOKEN = "kong/3.9.1"  # noqa: S105 - the Server header
+
+# Set by Kong or made by the HTTP client itself; the client's own never pass.
+_REPLACED = frozenset(
+    [
+        "te",
+        "via",
+        "host",
+        "upgrade",
+        "connection",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-path",
+        "x-forwarded-prefix",
+        "x-real-ip",
+        "x-kong-request-id",
+        "content-length",
+        "transfer-encoding",
+        "keep-alive",
+        "expect",
+        "proxy",
+        "proxy-connection",
+    ]
+)
+_NOT_REPEATED = frozenset({"POST", "LOCK", "PATCH"})
+
+
+class UpstreamFailure(Exception):
+    """No usable answer: the status that Kong gives instead. ``resolved`` False: the name could not be resolved."""
+
+    def __init__(self, status: int, reason: str, *, resolved: bool = True) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.resolved = resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The connections to upstreams, kept alive."""
+
+    client: aiohttp.ClientSession
+
+    @classmethod
+    def open(cls) -> Session:
+        """A session that changes nothing by itself: no redirects, cookies, decompression or limits."""
+        # Kong does not verify upstreams' certificates unless told to (proxy_ssl_verify off).
+        connector = aiohttp.TCPConnector(limit=0, ssl=False, keepalive_timeout=60, use_dns_cache=False)
+        return cls(
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+                timeout=aiohttp.ClientTimeout(total=None),
+                max_line_size=64 * 1024,
+                max_field_size=64 * 1024,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.close()
+
+
+def forwarded_headers(x: Exchange) -> CIMultiDict[str]:
+    """The header fields for the upstream: Kong's own first, then the client's as plugins left them."""
+    client = x.client
+    fields: CIMultiDict[str] = CIMultiDict()
+    version = f"{client.version:.1f}"
+    inbound = x.headers.first("via")
+    fields.add("Via", f"{inbound}, {version} {SERVER_TOKEN}" if inbound else f"{version} {SERVER_TOKEN}")
+    fields.add("Host", x.upstream_host or _host_field(x))
+    fields.add("Connection", "keep-alive")
+    before = x.headers.first("x-forwarded-for")
+    fields.add("X-Forwarded-For", f"{before}, {client.remote_addr}" if before else client.remote_addr)
+    for name in ("Proto", "Host", "Port", "Path", "Prefix"):
+        value = x.forwarded.get(name.lower())
+        if value:
+            fields.add(f"X-Forwarded-{name}", value)
+    fields.add("X-Real-IP", client.remote_addr)
+    fields.add("X-Kong-Request-Id", x.request_id)
+    if "trailers" in [one.strip() for one in (x.headers.first("te") or "").split(",")]:
+        fields.add("TE", "trailers")
+    if x.body.size or x.body.changed or x.headers.first("content-length") is not None:
+        fields.add("Content-Length", str(x.body.size))
+    dropped = _REPLACED | {one.strip().lower() for line in x.headers.all("connection") for one in line.split(",")}
+    for name, value in x.headers:
+        if name.lower() not in dropped:
+            fields.add(name, value)
+    return fields
+
+
+def _host_field(x: Exchange) -> str:
+    standard = {"http": 80, "https": 443}.get(x.upstream_scheme)
+    return x.target_host if x.target_port == standard else f"{x.target_host}:{x.target_port}"
+
+
+def _url(x: Exchange) -> URL:
+    path = x.upstream_path
+    if x.client.target.endswith("?") or x.args:
+        path += "?" + (x.args or "")
+    host = f"[{x.target_host}]" if ":" in x.target_host and not x.target_host.startswith("[") else x.target_host
+    return URL(f"{x.upstream_scheme}://{host}:{x.target_port}{path}", encoded=True)
+
+
+@contextlib.asynccontextmanager
+async def answer(session: Session, x: Exchange, service: Service) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The upstream's answer, its header read; raises UpstreamFailure.
+
+    A failed attempt is repeated up to ``retries`` times, if nothing was sent yet or the method is idempotent
+    (nginx's ``proxy_next_upstream error timeout``).
+    """
+    headers = forwarded_headers(x)
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=service.connect_timeout_ms / 1000, sock_read=service.read_timeout_ms / 1000
+    )
+    response: aiohttp.ClientResponse | None = None
+    for left in range(service.retries, -1, -1):
+        try:
+            response = await _attempt(session, x, headers, timeout)
+            break
+        except aiohttp.ClientConnectorDNSError as error:
+            raise UpstreamFailure(503, str(error), resolved=False) from None
+        except aiohttp.ConnectionTimeoutError as error:
+            failure, sent = UpstreamFailure(504, str(error)), False
+        except (aiohttp.ServerTimeoutError, asyncio.TimeoutError) as error:
+            failure, sent = UpstreamFailure(504, str(error) or "timeout"), True
+        except aiohttp.ClientConnectorError as error:
+            failure, sent = UpstreamFailure(502, str(error)), False
+        except (aiohttp.ClientError, OSError) as error:
+            failure, sent = UpstreamFailure(502, str(error)), True
+        if not left or (sent and x.method in _NOT_REPEATED):
+            raise failure
+    if response is None:
+        raise UpstreamFailure(502, "no attempt was made")
+    try:
+        yield response
+    finally:
+        response.release()
+
+
+async def _attempt(
+    session: Session, x: Exchange, headers: CIMultiDict[str], timeout: aiohttp.ClientTimeout
+) -> aiohttp.ClientResponse:
+    with contextlib.ExitStack() as opened:
+        data = opened.enter_context(open(x.body.path, "rb")) if x.body.path is not None else x.body.content or None
+        return await session.client.request(
+            x.method,
+            _url(x),
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+            timeout=timeout,
+            server_hostname=_server_name(x) if x.upstream_scheme == "https" else None,
+        )
+
+
+def _server_name(x: Exchange) -> str:
+    host = x.upstream_host or x.target_host
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
