@@ -51,7 +51,7 @@ class Connection:
 
     def __init__(self, sock: GeventSocket, tls: bool) -> None:
         sock.settimeout(0.0)
-        self._sock = sock
+        self._sock: Any = sock  # or gevent's SSLSocket
         self._tls = tls
         self._hub = gevent.get_hub()
         self._readable: Any = self._hub.loop.io(sock.fileno(), _READ)
@@ -151,7 +151,7 @@ class Connection:
 
     def has_unread(self) -> bool:
         """Whether decrypted bytes are left behind that ``is_stale`` could not see."""
-        return self._tls and self._sock._sslobj.pending() > 0
+        return self._tls and bool(self._sock.pending())
 
     def close(self) -> None:
         """Close the socket; may be called again."""

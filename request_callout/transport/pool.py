@@ -26,7 +26,7 @@ class IdleConnections:
         self._stacks: OrderedDict[Hashable, list[Connection]] = OrderedDict()
         self._count = 0
         self._closed = False
-        self._sweeper: gevent.Greenlet | None = None
+        self._sweeper: gevent.Greenlet[[], None] | None = None
 
     def __len__(self) -> int:
         return self._count

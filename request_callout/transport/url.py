@@ -68,6 +68,9 @@ def _parse(url: str) -> Target:
     parts = _SPLIT.match(rest)
     assert parts is not None  # noqa: S101 (the pattern matches any text)
     authority, path, query = parts.group(1), parts.group(2), parts.group(3) or ""
+    if "\\" in authority:
+        # Browsers read it as a slash: two readers of such a URL would not agree on its host.
+        raise TransportError("url", "the URL's host or port is not valid")
     user_info, at, host_and_port = authority.rpartition("@")
     host, family, port_text = _host(host_and_port)
     default_port = _DEFAULT_PORTS[scheme]
