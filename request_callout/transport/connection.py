@@ -183,6 +183,8 @@ def _lost(error: OSError) -> Exception:
     """What a failed read or write means."""
     if isinstance(error, ssl.SSLEOFError):
         return ConnectionLost("the connection was closed without TLS's closing message")
+    if isinstance(error, ssl.SSLZeroReturnError) or getattr(error, "reason", None) == "PROTOCOL_IS_SHUTDOWN":
+        return ConnectionLost("the peer closed the connection")
     if isinstance(error, ssl.SSLError):
         return tls_failure(error)
     return ConnectionLost(f"the connection was lost: {(error.strerror or str(error)).lower()}")
