@@ -1,7 +1,8 @@
-"""Splitting configured values at their expressions: ``$(…)``, with balanced parentheses.
+"""Splits a configured text into its literal parts and its ``$(...)`` expressions. Text only: nothing is run here.
 
-This is text only: what stands inside is Lua, and is compiled elsewhere. To find the end of an expression its strings and
-comments have to be skipped (Lua 5.1 reference manual, section 2.1), so ``$('$(x)')`` holds the string ``$(x)``.
+An expression ends at the parenthesis that balances the opening one. Lua's strings, long brackets and comments are
+stepped over while balancing, so ``$(headers["a)"])`` is one expression and ``$('$(x)')`` is the string ``$(x)``
+(Lua 5.1 reference manual, 2.1).
 """
 
 from __future__ import annotations
@@ -9,19 +10,40 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_OPENING = "$("
+
+# What matters while balancing: a comment, a long bracket, a quote, a parenthesis.
+_TOKEN = re.compile(r"--|\[(=*)\[|['\"()]")
+_LONG_BRACKET = re.compile(r"\[(=*)\[")
+# A quoted string from its quote to the same quote; a line ends it unless escaped (``\z`` is LuaJIT's).
+_QUOTED = {
+    quote: re.compile(rf"{quote}(?:[^{quote}\\\n\r]|\\z\s*|\\(?:\r\n|\n\r|[\s\S]))*{quote}") for quote in ("'", '"')
+}
+
 
 class TemplateError(ValueError):
-    """A value whose expressions can't be told from its text; ``line`` counts from 1 within the value."""
+    """A text whose ``$(`` is not closed; ``line`` counts from 1 within the text."""
 
     def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(f"line {line}: {message}")
         self.line = line
         self.message = message
 
 
 @dataclass(frozen=True, slots=True)
+class Literal:
+    """Text that stands for itself."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
-    """The Lua source between ``$(`` and ``)``; ``offset`` and ``line`` say where it begins within the value."""
+    """A Lua expression: ``source`` is what stands between ``$(`` and its ``)``.
+
+    ``offset`` is where the source begins in the whole text (in characters, from 0), ``line`` the line of the text
+    on which it begins (from 1).
+    """
 
     source: str
     offset: int
@@ -30,81 +52,97 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A value as its literal pieces and its expressions, in order."""
+    """A text in parts, in order; no literal is empty and no two literals are neighbours."""
 
-    parts: tuple[str | Expression, ...]
+    text: str
+    parts: tuple[Literal | Expression, ...]
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The expressions alone, in order."""
+        return tuple(part for part in self.parts if isinstance(part, Expression))
 
     @property
     def is_constant(self) -> bool:
-        """Whether there is no expression in it."""
+        """Whether the text holds no expression, so that it stands for itself."""
         return not any(isinstance(part, Expression) for part in self.parts)
 
     @property
     def sole_expression(self) -> Expression | None:
-        """The expression that is all there is, None otherwise."""
-        only = self.parts[0] if len(self.parts) == 1 else None
-        return only if isinstance(only, Expression) else None
-
-
-# What may stand between the parentheses that count: a long string or comment, a line comment, a short string, or a run
-# of anything else that is no parenthesis.
-_LONG = re.compile(r"(?:--)?\[(=*)\[.*?\]\1\]", re.DOTALL)
-_COMMENT = re.compile(r"--[^\n]*")
-_SHORT = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"", re.DOTALL)
-_PLAIN = re.compile(r"[^()\"'\[\-]+")
+        """The expression, if the text is exactly one and nothing else: the case where its type can be kept."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Expression):
+            return self.parts[0]
+        return None
 
 
 def parse(text: str) -> Template:
-    """Split a value; raises TemplateError for an expression that does not end."""
-    parts: list[str | Expression] = []
-    position = 0
-    while True:
-        begin = text.find("$(", position)
-        if begin < 0:
-            if position < len(text) or not parts:
-                parts.append(text[position:])
-            return Template(tuple(parts))
-        if begin > position:
-            parts.append(text[position:begin])
-        end = _end(text, begin + 2)
-        line = text.count("\n", 0, begin) + 1
-        if end is None:
-            raise TemplateError(line, "the expression that begins with '$(' has no closing ')'")
-        source = text[begin + 2 : end]
-        if not source.strip():
-            raise TemplateError(line, "the expression '$()' is empty")
-        parts.append(Expression(source, begin + 2, line))
-        position = end + 1
+    """Split ``text`` into literals and expressions; raises TemplateError where a ``$(`` is not closed."""
+    parts: list[Literal | Expression] = []
+    literal_from = 0
+    while (opening := text.find(_OPENING, literal_from)) != -1:
+        if opening > literal_from:
+            parts.append(Literal(text[literal_from:opening]))
+        source_from = opening + len(_OPENING)
+        closing = _closing_parenthesis(text, source_from)
+        parts.append(Expression(text[source_from:closing], source_from, _line(text, source_from)))
+        literal_from = closing + 1
+    if literal_from < len(text):
+        parts.append(Literal(text[literal_from:]))
+    return Template(text, tuple(parts))
 
 
-def _end(text: str, position: int) -> int | None:
-    """Where the parenthesis that closes the expression stands."""
+def literal(text: str) -> str:
+    """A template whose value is ``text`` as it stands, whatever ``$(`` it holds."""
+    return text.replace(_OPENING, f"""{_OPENING}"{_OPENING}")""")
+
+
+def _closing_parenthesis(text: str, source_from: int) -> int:
     depth = 1
-    while position < len(text):
-        character = text[position]
-        if character == "(":
+    position = source_from
+    comment_at: int | None = None
+    while (token := _TOKEN.search(text, position)) is not None:
+        kind = token.group()
+        if kind == "(":
             depth += 1
-        elif character == ")":
+            position = token.end()
+        elif kind == ")":
             depth -= 1
             if depth == 0:
-                return position
+                return token.start()
+            position = token.end()
+        elif kind == "--":
+            comment_at = token.start()
+            position = _after_comment(text, token.end())
+        elif kind in _QUOTED:
+            position = _after_quoted(text, token.start())
         else:
-            skipped = _skip(text, position)
-            if skipped is None:
-                return None
-            position = skipped
-            continue
-        position += 1
-    return None
+            position = _after_long_bracket(text, token)
+    hint = "" if comment_at is None else "; a comment (--) in it runs to the end of its line"
+    raise TemplateError(_line(text, source_from), f"$( is not closed by a balancing ){hint}")
 
 
-def _skip(text: str, position: int) -> int | None:
-    """Where what begins here ends: a string, a comment, plain text; None for a string without an end."""
-    for pattern in (_PLAIN, _LONG, _SHORT):
-        match = pattern.match(text, position)
-        if match is not None:
-            return match.end()
-    if text[position] in "'\"":
-        return None
-    comment = _COMMENT.match(text, position)
-    return comment.end() if comment is not None else position + 1
+def _after_comment(text: str, position: int) -> int:
+    long_bracket = _LONG_BRACKET.match(text, position)
+    if long_bracket is not None:
+        return _after_long_bracket(text, long_bracket)
+    end = text.find("\n", position)
+    return len(text) if end == -1 else end
+
+
+def _after_quoted(text: str, start: int) -> int:
+    quoted = _QUOTED[text[start]].match(text, start)
+    if quoted is None:
+        raise TemplateError(_line(text, start), f"a string in $( is not closed by {text[start]}")
+    return quoted.end()
+
+
+def _after_long_bracket(text: str, opening: re.Match[str]) -> int:
+    closing = f"]{opening.group(1)}]"
+    end = text.find(closing, opening.end())
+    if end == -1:
+        raise TemplateError(_line(text, opening.start()), f"{opening.group()} in $( is not closed by {closing}")
+    return end + len(closing)
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
