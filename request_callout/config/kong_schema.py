@@ -1,8 +1,8 @@
 """The same configuration in Kong's own schema language, for the answer to ``pluginserver_*_query_cmd``.
 
-Kong fills the defaults, refuses what does not fit and answers ``GET /schemas/plugins/request-callout`` from it. It travels
-as JSON, so it holds no functions; what it can't say is checked by ``config.load``. Nothing heavy is imported here: Kong
-waits for this at start.
+Kong fills the defaults, refuses what does not fit and answers ``GET /schemas/plugins/request-callout`` from it. It
+travels as JSON, so it holds no functions; what it can't say is checked by ``config.load``. Nothing heavy is imported
+here: Kong waits for this at start.
 """
 
 from __future__ import annotations

@@ -31,13 +31,6 @@ class TemplateError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
-    """Text that stands for itself."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Expression:
     """A Lua expression: ``source`` is what stands between ``$(`` and its ``)``.
 
@@ -52,10 +45,10 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text in parts, in order; no literal is empty and no two literals are neighbours."""
+    """A text in parts, in order: literals as plain text, none of them empty or beside another, and expressions."""
 
     text: str
-    parts: tuple[Literal | Expression, ...]
+    parts: tuple[str | Expression, ...]
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -77,23 +70,18 @@ class Template:
 
 def parse(text: str) -> Template:
     """Split ``text`` into literals and expressions; raises TemplateError where a ``$(`` is not closed."""
-    parts: list[Literal | Expression] = []
+    parts: list[str | Expression] = []
     literal_from = 0
     while (opening := text.find(_OPENING, literal_from)) != -1:
         if opening > literal_from:
-            parts.append(Literal(text[literal_from:opening]))
+            parts.append(text[literal_from:opening])
         source_from = opening + len(_OPENING)
         closing = _closing_parenthesis(text, source_from)
         parts.append(Expression(text[source_from:closing], source_from, _line(text, source_from)))
         literal_from = closing + 1
     if literal_from < len(text):
-        parts.append(Literal(text[literal_from:]))
+        parts.append(text[literal_from:])
     return Template(text, tuple(parts))
-
-
-def literal(text: str) -> str:
-    """A template whose value is ``text`` as it stands, whatever ``$(`` it holds."""
-    return text.replace(_OPENING, f"""{_OPENING}"{_OPENING}")""")
 
 
 def _closing_parenthesis(text: str, source_from: int) -> int:

@@ -1,0 +1,210 @@
+"""What the schema can't say of a configuration: names, dependencies, Lua, URLs, methods, headers, Redis."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from request_callout.config.problems import Problem
+from request_callout.config.template import Template, TemplateError, parse
+
+SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
+"""Finds syntax errors in Lua: (source, whether it is an expression) to lines and messages."""
+
+# RFC 9110, section 5.6.2
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VAULT = "{vault://"
+
+
+def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterator[Problem]:
+    """Everything wrong beside the shape, on those parts whose shape allows to look."""
+    callouts = [(place, one) for place, one in enumerate(_list(config, "callouts"), 1) if isinstance(one, Mapping)]
+    yield from _names(callouts)
+    yield from _dependencies(callouts)
+    sources = _Sources(check_source)
+    for place, callout in callouts:
+        yield from _callout(callout, f"config.callouts[{place}]", sources)
+    upstream = _record(config, "upstream")
+    for part in ("query", "headers", "body"):
+        yield from _customized(_record(upstream, part), f"config.upstream.{part}", part, sources)
+    yield from sources.script(upstream.get("by_lua"), "config.upstream.by_lua")
+    redis = _record(_record(config, "cache"), "redis")
+    yield from _redis(redis, "config.cache.redis")
+
+
+class _Sources:
+    """Looks at values that hold Lua."""
+
+    def __init__(self, check_source: SourceCheck | None) -> None:
+        self._check = check_source
+
+    def script(self, source: Any, path: str) -> Iterator[Problem]:
+        if isinstance(source, str) and self._check is not None:
+            for line, message in self._check(source, False):
+                yield Problem(path, message, line)
+
+    def text(self, text: Any, path: str) -> Iterator[Problem]:
+        """A value that may hold expressions."""
+        if not isinstance(text, str):
+            return
+        if text.startswith("#"):
+            yield Problem(path, f'a value must not begin with #; write $("{text}") to have it as it is')
+        try:
+            template = parse(text)
+        except TemplateError as error:
+            yield Problem(path, f"{error.message}; add it, or write $('$(') for the text itself", error.line)
+            return
+        yield from self._expressions(template, path)
+
+    def _expressions(self, template: Template, path: str) -> Iterator[Problem]:
+        if self._check is None:
+            return
+        for part in template.expressions:
+            for line, message in self._check(part.source, True):
+                yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1)
+
+
+def _names(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for place, callout in callouts:
+        name = callout.get("name")
+        if not isinstance(name, str) or not name:
+            continue
+        if name in first:
+            yield Problem(
+                f"config.callouts[{place}].name",
+                f"{name!r} is the name of callouts[{first[name]}] too; names have to be unique: rename one of them",
+            )
+        first.setdefault(name, place)
+
+
+def _dependencies(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Problem]:
+    names = [callout["name"] for _, callout in callouts if isinstance(callout.get("name"), str)]
+    graph: dict[str, list[str]] = {}
+    for place, callout in callouts:
+        declared = [name for name in _list(callout, "depends_on") if isinstance(name, str)]
+        for number, name in enumerate(declared, 1):
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+                yield Problem(
+                    f"config.callouts[{place}].depends_on[{number}]", f"there is no callout named {name!r}; {hint}"
+                )
+        graph.setdefault(str(callout.get("name")), declared)
+    cycle = _cycle(graph)
+    if cycle is not None:
+        place = next(place for place, callout in callouts if callout.get("name") == cycle[0])
+        yield Problem(
+            f"config.callouts[{place}].depends_on",
+            f"the callouts wait for each other: {' -> '.join(cycle)}; remove one of these dependencies",
+        )
+
+
+def _cycle(graph: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """A cycle with its first name again at its end, None if there is none."""
+    done: set[str] = set()
+    for start in graph:
+        trail: list[str] = []
+        stack = [iter([start])]
+        while stack:
+            name = next(stack[-1], None)
+            if name is None:
+                stack.pop()
+                if trail:
+                    done.add(trail.pop())
+            elif name in trail:
+                return [*trail[trail.index(name) :], name]
+            elif name in graph and name not in done:
+                trail.append(name)
+                stack.append(iter(graph[name]))
+    return None
+
+
+def _callout(callout: Mapping[str, Any], path: str, sources: _Sources) -> Iterator[Problem]:
+    request = _record(callout, "request")
+    where = f"{path}.request"
+    yield from sources.text(request.get("url"), f"{where}.url")
+    yield from _url(request.get("url"), f"{where}.url")
+    method = request.get("method")
+    if isinstance(method, str) and method and not _TOKEN.fullmatch(method):
+        yield Problem(f"{where}.method", f"{method!r} is no HTTP method; use one like GET or POST")
+    for part in ("query", "headers", "body"):
+        yield from _customized(_record(request, part), f"{where}.{part}", part, sources)
+    yield from sources.script(request.get("by_lua"), f"{where}.by_lua")
+    message = _record(request, "error").get("error_response_msg")
+    yield from sources.text(message, f"{where}.error.error_response_msg")
+    proxy = _record(_record(request, "http_opts"), "proxy")
+    yield from _proxy(proxy, f"{where}.http_opts.proxy")
+    response = _record(callout, "response")
+    yield from sources.script(response.get("by_lua"), f"{path}.response.by_lua")
+
+
+def _customized(part: Mapping[str, Any], path: str, kind: str, sources: _Sources) -> Iterator[Problem]:
+    custom = _record(part, "custom")
+    for name, value in custom.items():
+        yield from sources.text(value, f"{path}.custom.{name}")
+        if kind == "headers":
+            yield from _header_name(name, f"{path}.custom.{name}")
+            if isinstance(value, str) and "$(" not in value and re.search(r"[\r\n\0]", value):
+                yield Problem(f"{path}.custom.{name}", "a header value must not hold line breaks; remove them")
+    if kind == "headers":
+        for place, name in enumerate(_list(part, "remove"), 1):
+            yield from _header_name(name, f"{path}.remove[{place}]")
+
+
+def _header_name(name: Any, path: str) -> Iterator[Problem]:
+    if isinstance(name, str) and not _TOKEN.fullmatch(name):
+        yield Problem(path, f"{name!r} is no header name; use letters, digits and hyphens")
+
+
+def _url(url: Any, path: str) -> Iterator[Problem]:
+    if not isinstance(url, str) or not url or "$(" in url or url.startswith((_VAULT, "#")):
+        return
+    yield from _http_url(url, path, ("http", "https"))
+
+
+def _http_url(url: str, path: str, schemes: tuple[str, ...]) -> Iterator[Problem]:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in schemes and bool(parts.hostname)
+        valid = valid and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
+        yield Problem(path, f"is no valid URL; write {example}")
+
+
+def _proxy(proxy: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    for name in ("http_proxy", "https_proxy"):
+        url = proxy.get(name)
+        if not isinstance(url, str) or not url:
+            continue
+        if url.lower().startswith("https:"):
+            yield Problem(f"{path}.{name}", "a proxy that itself speaks https is not supported; use an http:// URL")
+        else:
+            yield from _http_url(url, f"{path}.{name}", ("http",))
+    if proxy.get("auth_password") and not proxy.get("auth_username"):
+        yield Problem(f"{path}.auth_username", "is required with auth_password; add it")
+
+
+def _redis(redis: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    sentinel = [name for name in ("sentinel_master", "sentinel_role", "sentinel_nodes") if redis.get(name)]
+    if redis.get("cluster_nodes") and sentinel:
+        yield Problem(f"{path}.cluster_nodes", f"does not go together with {sentinel[0]}; use Cluster or Sentinel")
+    if sentinel and len(sentinel) < 3:
+        missing = [name for name in ("sentinel_master", "sentinel_role", "sentinel_nodes") if name not in sentinel]
+        yield Problem(f"{path}.{missing[0]}", f"is required with {sentinel[0]}; add it")
+
+
+def _record(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parent.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(parent: Mapping[str, Any], name: str) -> Sequence[Any]:
+    value = parent.get(name)
+    return value if isinstance(value, list) else ()

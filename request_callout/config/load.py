@@ -1,0 +1,72 @@
+"""From a raw configuration, as Kong or a file has it, to the checked and typed one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from request_callout.config import model, typed
+from request_callout.config.checks import SourceCheck, check
+from request_callout.config.normal import KONG_KEYS, encrypted, from_kong, normal, references
+from request_callout.config.problems import InvalidConfiguration, Problem
+from request_callout.config.schema import json_schema
+from request_callout.config.shape import shape_problems
+
+_log = logging.getLogger(__name__)
+
+
+def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> model.Configuration:
+    """Check a plugin configuration and give it types; raises InvalidConfiguration with every problem.
+
+    ``check_source`` finds syntax errors in Lua; without it scripts and expressions are not looked into.
+    """
+    if not isinstance(raw, Mapping):
+        raise InvalidConfiguration([Problem("config", "must be a record (fields with values); see the schema")])
+    schema = json_schema()
+    own = {name: value for name, value in raw.items() if name not in KONG_KEYS}
+    if from_kong(raw):
+        own = _known(own, schema)
+    config = normal(own, schema)
+    resolved = list(references(raw, "config"))
+    problems = [*_unresolved(resolved), *shape_problems(config), *check(config, check_source)]
+    if problems:
+        raise InvalidConfiguration(_once_per_path(problems))
+    return model.Configuration(
+        callouts=tuple(typed.callout(one) for one in config["callouts"]),
+        upstream=typed.upstream(config["upstream"]),
+        cache=typed.cache(config["cache"]),
+        plugin_id=str(raw.get("__plugin_id", "")),
+        route_id=raw.get("route_id"),
+        service_id=raw.get("service_id"),
+        consumer_id=raw.get("consumer_id"),
+        secrets=frozenset(
+            secret
+            for secret in (*(value for _, _, value in resolved), *encrypted(config, schema))
+            if isinstance(secret, str) and secret
+        ),
+    )
+
+
+def _known(own: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the top-level keys that some version of Kong adds and we do not know: they are logged, not refused."""
+    unknown = [name for name in own if name not in schema["properties"] and name != "$refs"]
+    for name in unknown:
+        _log.warning("Kong sent a key that is not known here: %s", name)
+    return {name: value for name, value in own.items() if name not in unknown}
+
+
+def _unresolved(resolved: list[tuple[str, str, Any]]) -> list[Problem]:
+    return [
+        Problem(path, f"the reference {reference} could not be resolved; check that the vault has it")
+        for path, reference, value in resolved
+        if value in ("", None)
+    ]
+
+
+def _once_per_path(problems: list[Problem]) -> list[Problem]:
+    """The first problem at each place: what follows from it there is noise."""
+    seen: dict[tuple[str, int | None], Problem] = {}
+    for problem in problems:
+        seen.setdefault((problem.path, problem.line), problem)
+    return list(seen.values())
