@@ -29,9 +29,12 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
         own = _known(own, schema)
     config = normal(own, schema)
     resolved = list(references(raw, "config"))
-    problems = [*_unresolved(resolved), *shape_problems(config), *check(config, check_source)]
+    problems: list[Problem] = []
+    for stage in (_unresolved(resolved), shape_problems(config), check(config, check_source)):
+        told = {problem.path for problem in problems}  # what a later stage finds at the same place follows from it
+        problems += [problem for problem in stage if problem.path not in told]
     if problems:
-        raise InvalidConfiguration(_once_per_path(problems))
+        raise InvalidConfiguration(problems)
     return model.Configuration(
         callouts=tuple(typed.callout(one) for one in config["callouts"]),
         upstream=typed.upstream(config["upstream"]),
@@ -62,11 +65,3 @@ def _unresolved(resolved: list[tuple[str, str, Any]]) -> list[Problem]:
         for path, reference, value in resolved
         if value in ("", None)
     ]
-
-
-def _once_per_path(problems: list[Problem]) -> list[Problem]:
-    """The first problem at each place: what follows from it there is noise."""
-    seen: dict[tuple[str, int | None], Problem] = {}
-    for problem in problems:
-        seen.setdefault((problem.path, problem.line), problem)
-    return list(seen.values())

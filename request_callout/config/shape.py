@@ -44,7 +44,8 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     path = spelled(error.absolute_path)
     wanted: Any = error.validator_value
     schema: Any = error.schema
-    rule, found = error.validator, error.instance
+    found: Any = error.instance
+    rule = error.validator
     if rule == "additionalProperties":
         known = list(schema["properties"])
         for name in found:
