@@ -165,8 +165,8 @@ def as_kong_reads(value: Value) -> Value:
 def _number(value: float) -> bytes:
     try:
         return double(value)
-    except OverflowError as error:
-        raise ValueError("a number is too large for Kong") from error
+    except OverflowError:
+        raise ValueError("a number is too large for Kong") from None
 
 
 def _encode_other(value: Any, depth: int) -> bytes:

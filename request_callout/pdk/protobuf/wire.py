@@ -110,7 +110,10 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]
 
 def double(number: float) -> bytes:
     """Eight bytes, little-endian. Raises OverflowError for an integer beyond the range of a double."""
-    return _DOUBLE.pack(number)
+    try:
+        return _DOUBLE.pack(number)
+    except struct.error:
+        raise OverflowError("a number is too large for a double") from None
 
 
 def read_double(data: bytes, at: int, end: int) -> float:

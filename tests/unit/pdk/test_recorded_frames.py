@@ -67,7 +67,7 @@ def recorded_exchange() -> list[tuple[str, bytes, bytes | None]]:
 
     None stands for no reply: after an exit, and for the one reply with a body's path, whose bytes were not recorded.
     """
-    exchange = []
+    exchange: list[tuple[str, bytes, bytes | None]] = []
     for connection in CONNECTIONS:
         to_server = iter(frames(connection, "kong"))
         from_server = iter(frames(connection, "plugin"))
