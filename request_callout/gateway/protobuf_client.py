@@ -215,8 +215,9 @@ def _wrapped(method: Method, result: Any) -> Any:
             "unnamed": [unnamed[number] for number in range(1, len(unnamed)) if number in unnamed],
             "named": result["named"],
         }
-    if method.result.name == "Route" and result is not None:
-        return {name: value for name, value in result.items() if name != "headers"}
+    if method.result.name in ("Route", "Service") and result is not None:
+        # A field that holds its type's default is not written; a route's headers, a map, have no form here.
+        return {name: value for name, value in result.items() if value not in (0, "") and name != "headers"}
     if method.result.name in ("Value", "Struct"):
         return _as_table(result)
     return result

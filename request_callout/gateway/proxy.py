@@ -46,7 +46,7 @@ class Proxy:
         """The aiohttp application: one handler for every request, whatever its path."""
 
         @web.middleware
-        async def handle(request: web.Request, _handler: Handler) -> web.StreamResponse:
+        async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await self._handle(request)
 
         application = web.Application(middlewares=[handle], client_max_size=0)

@@ -1,4 +1,8 @@
-"""The request to the upstream, as Kong's nginx sends it, and what becomes of its failures."""
+"""The request to the upstream, as Kong's nginx sends it, and what becomes of its failures.
+
+Of the HTTP client's own: ``Host`` comes first, a ``?`` with nothing after it is not sent, and a POST without a body says
+``Content-Length: 0``.
+"""
 
 from __future__ import annotations
 
