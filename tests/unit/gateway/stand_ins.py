@@ -125,6 +125,10 @@ class Kong:
         self._talk = talk
         self.config = config
 
+    def send(self, method: str, argument: bytes) -> Any:
+        """A call whose argument message is encoded already."""
+        return self._talk(method, (argument,))
+
     def __call__(self, method: str, *args: Any) -> Any:
         return self._talk(f"kong.{method}", args)
 
@@ -209,7 +213,10 @@ def _serve_protobuf(connection: socket.socket, known: PluginServer) -> None:
         if known_method is None:
             connection.sendall(frame(method.encode()) + frame(b""))
             return read()
-        connection.sendall(known_method.encode_call(args))
+        if len(args) == 1 and isinstance(args[0], bytes) and known_method.argument.name == "KV":
+            connection.sendall(known_method.name_frame + frame(args[0]))
+        else:
+            connection.sendall(known_method.encode_call(args))
         return known_method.decode_result(read())
 
     while True:
