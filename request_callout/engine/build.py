@@ -78,14 +78,7 @@ def merged_body(body: Customized, client_body: bytes, scope: Scope, *, typed: bo
 
     An empty body counts as ``{}``; raises Ended with 400 for one that is no JSON object.
     """
-    result: Value = {}
-    if client_body:
-        try:
-            result = json.decode(client_body)
-        except json.NotJsonError:
-            raise Ended(message_answer(400, "the request body is not valid JSON")) from None
-        if not isinstance(result, dict):
-            raise Ended(message_answer(400, "the request body must be a JSON object"))
+    result: dict[str, Value] = _json_object(client_body) if client_body else {}
     for name in body.remove:
         result.pop(name, None)
     for name, value in body.custom:
@@ -94,6 +87,16 @@ def merged_body(body: Customized, client_body: bytes, scope: Scope, *, typed: bo
         else:
             result[name] = value.value(scope) if typed else value.render(scope)
     return result
+
+
+def _json_object(client_body: bytes) -> dict[str, Value]:
+    try:
+        value = json.decode(client_body)
+    except json.NotJsonError:
+        raise Ended(message_answer(400, "the request body is not valid JSON")) from None
+    if not isinstance(value, dict):
+        raise Ended(message_answer(400, "the request body must be a JSON object"))
+    return value
 
 
 def rendered_headers(headers: Customized, scope: Scope) -> list[tuple[str, str | None]]:

@@ -31,8 +31,8 @@ def share(run: Run) -> None:
                     _log.debug("callouts.%s: a body of %d bytes is not shared", name, record.body_bytes)
         run.kong.write("kong.ctx.shared.set", "callouts", tables)
     if run.calls:
-        record = {call.name: _log_fields(call) for call in run.calls}
-        run.kong.write("kong.log.set_serialize_value", "request_callout", record)
+        fields = {call.name: _log_fields(call) for call in run.calls}
+        run.kong.write("kong.log.set_serialize_value", "request_callout", fields)
 
 
 def _without_body(response: dict[str, Value]) -> dict[str, Value]:

@@ -52,7 +52,7 @@ def test_nothing_configured_nothing_touched(access: Access) -> None:
 
 def test_all_reads_are_gathered(access: Access, httpserver: HTTPServer) -> None:
     """However many parts of the request are needed, they are read in one exchange."""
-    httpserver.expect_request("/c").respond_with_data("")
+    httpserver.expect_request("/c").respond_with_json({"token": "t0"})
     config = token_injection(httpserver.url_for("/c"), headers={"forward": True}, query={"forward": True})
     config["callouts"][0]["request"] |= {"body": {"forward": True}, "method": "POST"}
     kong = access(config, KongDouble(kong__request__get_raw_body=b"hello", kong__request__get_raw_query="a=1&b"))

@@ -40,6 +40,19 @@ class Steps:
         self.events.append(f"{callout.name} done")
 
 
+def one_after_the_other(*actions: Callable[[], Any]) -> Callable[[], None]:
+    def act() -> None:
+        for action in actions:
+            action()
+
+    return act
+
+
+def wait() -> None:
+    """Until ended, or until the test has clearly failed."""
+    Event().wait(5)
+
+
 def failing(reason: str) -> Callable[[], None]:
     def fail() -> None:
         raise Ended(INTERNAL_ERROR, reason)
@@ -64,7 +77,7 @@ def test_a_step_starts_when_what_it_waits_for_is_done() -> None:
 
 def test_a_failure_ends_the_later_ones() -> None:
     """The later steps in flight are ended, those not started never start."""
-    steps = Steps(s0=lambda: (gevent.sleep(0), failing("first")()), s1=lambda: Event().wait(5))
+    steps = Steps(s0=one_after_the_other(lambda: gevent.sleep(0), failing("first")), s1=wait)
     with pytest.raises(Ended, match="first"):
         run_steps(plan(set(), set(), {1}), steps)
     assert steps.events[-1] == "1 killed"
@@ -74,7 +87,10 @@ def test_a_failure_ends_the_later_ones() -> None:
 def test_the_first_in_the_sequence_answers() -> None:
     """If several fail, the answer is that of the first in the sequence, though it fails last."""
     late = Event()
-    steps = Steps(s0=lambda: (late.wait(5), failing("first")()), s1=lambda: (late.set(), failing("second")()))
+    steps = Steps(
+        s0=one_after_the_other(lambda: late.wait(5), failing("first")),
+        s1=one_after_the_other(late.set, failing("second")),
+    )
     with pytest.raises(Ended, match="first"):
         run_steps(plan(set(), set()), steps)
 
@@ -93,7 +109,7 @@ def test_an_exit_ends_everything_at_once() -> None:
     def leave() -> None:
         raise ScriptExit(INTERNAL_ERROR)
 
-    steps = Steps(s0=lambda: Event().wait(5), s1=leave)
+    steps = Steps(s0=wait, s1=leave)
     with pytest.raises(ScriptExit):
         run_steps(plan(set(), set()), steps)
     assert steps.events[-1] == "0 killed"
@@ -102,7 +118,7 @@ def test_an_exit_ends_everything_at_once() -> None:
 def test_a_killed_event_leaves_no_step_behind() -> None:
     """When the event itself is ended, so are its steps."""
     started = Event()
-    steps = Steps(s0=lambda: Event().wait(5), s1=lambda: (started.set(), Event().wait(5)))
+    steps = Steps(s0=wait, s1=one_after_the_other(started.set, wait))
     event = gevent.spawn(run_steps, plan(set(), set()), steps)
     started.wait(5)
     event.kill()
