@@ -3,3 +3,26 @@
 Public names: ``Lua`` (one in a process), ``LuaContext`` (one for a proxied request), ``Template`` and ``Script``
 (compiled once per configuration), ``Host`` (what the engine provides to them), ``analyse`` (what a source reads).
 """
+
+from request_callout.lua.analysis import Uses, analyse
+from request_callout.lua.context import LuaContext
+from request_callout.lua.conversion import MAX_DEPTH, Headers
+from request_callout.lua.host import Host, PdkError, ScriptError, Shortcut
+from request_callout.lua.runtime import Lua
+from request_callout.lua.script import Script
+from request_callout.lua.template import Template
+
+__all__ = [
+    "MAX_DEPTH",
+    "Headers",
+    "Host",
+    "Lua",
+    "LuaContext",
+    "PdkError",
+    "Script",
+    "ScriptError",
+    "Shortcut",
+    "Template",
+    "Uses",
+    "analyse",
+]

@@ -6,7 +6,8 @@
 
 local values, limits, pdk, sandbox = ...
 
-local raw_xpcall, raw_pcall, load, setfenv, type, tostring = xpcall, pcall, load, setfenv, type, tostring
+local raw_xpcall, raw_pcall, load, setfenv = limits.raw_xpcall, limits.raw_pcall, load, setfenv
+local type, tostring = type, tostring
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local rawget, rawset, select, concat, sub, unpack = rawget, rawset, select, table.concat, string.sub, unpack
 local arm, disarm, located, STOP, CALL = limits.arm, limits.disarm, limits.located, limits.STOP, limits.CALL
@@ -166,7 +167,7 @@ end
 
 local function advanced(run, ...)
   local limit
-  run.left, limit = disarm()
+  limit, run.left, run.nested = disarm()
   enter(nil)
   return finished(run, limit, ...)
 end
@@ -187,7 +188,7 @@ local function begin(kind, context_id, program, instructions, seconds)
     readonly = kind ~= "script",
   }
   enter(run)
-  arm(co, instructions, seconds)
+  arm(co, instructions, seconds, 0)
   return advanced(run, resume(co, jobs[kind], run))
 end
 
@@ -209,7 +210,7 @@ end
 -- Goes on with a run whose call gave a result, or a message of an error that the script may catch.
 local function deliver(run_id, seconds, ok, result)
   local run = take(run_id)
-  arm(run.worker, run.left, seconds)
+  arm(run.worker, run.left, seconds, run.nested)
   if ok then
     local read
     read, result = raw_pcall(values.unpack, result)

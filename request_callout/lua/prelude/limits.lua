@@ -11,6 +11,7 @@ local getinfo, sethook, match, find, format = debug.getinfo, debug.sethook, stri
 local huge, tostring = math.huge, tostring
 
 local INTERVAL = 1000
+local MAX_NESTED = 100 -- coroutines resumed inside one another: each takes some of the C stack
 local STOP = {} -- the error value of a limit
 local CALL = {} -- the first value of a yield that is a PDK call
 local NO_MEMORY = "not enough memory"
@@ -19,6 +20,7 @@ local SOURCE = "=line" -- the chunk name of all scripts, so that positions read 
 local left, deadline = huge, huge
 local stopped -- which limit was hit: "instructions", "time" or "memory"
 local thread -- the coroutine in which the current run started
+local nested = 0
 
 sethook(function()
   if left == huge then
@@ -35,18 +37,19 @@ sethook(function()
   end
 end, "", INTERVAL)
 
-local function arm(co, instructions, seconds)
+local function arm(co, instructions, seconds, nesting)
   thread = co
+  nested = nesting
   stopped = nil
   left = instructions
   deadline = clock() + seconds
 end
 
--- Ends the armed stretch; gives the instructions that are left and the limit that was hit.
+-- Ends the armed stretch; gives the limit that was hit, if any, and what to arm it with again.
 local function disarm()
-  local rest, limit = left, stopped
-  left, deadline, stopped, thread = huge, huge, nil, nil
-  return rest, limit
+  local limit, rest, nesting = stopped, left, nested
+  left, deadline, stopped, thread, nested = huge, huge, nil, nil, 0
+  return limit, rest, nesting
 end
 
 -- Raises STOP again if the error that was caught is, or followed, a limit's.
@@ -82,17 +85,26 @@ local function passed(co, ok, first, ...)
   if ok and first == CALL then
     return passed(co, raw_resume(co, raw_yield(CALL)))
   end
+  nested = nested - 1
   if not ok or stopped then
     no_swallowing(first)
   end
   return ok, first, ...
 end
 
+local function entered(co, ...)
+  if nested >= MAX_NESTED then
+    return false, "too many coroutines inside one another"
+  end
+  nested = nested + 1
+  return passed(co, raw_resume(co, ...))
+end
+
 local function resume(co, ...)
   if type(co) ~= "thread" then
     error("bad argument #1 to 'resume' (coroutine expected)", 2)
   end
-  return passed(co, raw_resume(co, ...))
+  return entered(co, ...)
 end
 
 local function unwrapped(ok, ...)
@@ -105,7 +117,7 @@ end
 local function wrap(f)
   local co = create(f)
   return function(...)
-    return unwrapped(passed(co, raw_resume(co, ...)))
+    return unwrapped(entered(co, ...))
   end
 end
 
@@ -164,6 +176,8 @@ return {
   located = located,
   pcall = pcall,
   xpcall = xpcall,
+  raw_pcall = raw_pcall,
+  raw_xpcall = raw_xpcall,
   coroutine = {
     create = create,
     resume = resume,

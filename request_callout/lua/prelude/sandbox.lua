@@ -68,8 +68,15 @@ base.require = function(name)
   end
   return module
 end
-for name, module in pairs(modules) do
-  modules[name] = trusted and module or read_only(name, module)
+if not trusted then
+  for name, module in pairs(modules) do
+    modules[name] = read_only(name, module)
+  end
+  for name, module in pairs(available) do
+    if type(module) == "table" then
+      available[name] = read_only(name, module)
+    end
+  end
 end
 
 -- Functions of the full environment that would reach the runtime's own tables get a form that does not.
@@ -94,7 +101,7 @@ local full = {
   string = lib.string,
   table = lib.table,
   coroutine = limits.coroutine,
-  debug = available.debug,
+  debug = { traceback = debug.traceback },
   collectgarbage = collectgarbage,
   gcinfo = gcinfo,
   getmetatable = getmetatable,
