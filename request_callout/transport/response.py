@@ -155,20 +155,22 @@ def _collect_head(receive: Receive, data: bytes, limit: int) -> tuple[bytes, int
     """All that was received, with a whole head at its start, and how long that head is."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
-        collected = bytearray(data)
-        while end < 0:
-            if len(collected) > limit:
+        collected = bytearray()
+        more = data
+        while True:
+            seen = max(len(collected) - 3, 0)
+            collected += more
+            end = collected.find(b"\r\n\r\n", seen)
+            if end >= 0 or len(collected) > limit:
                 break
+            # What can never become a head is refused now: a peer of another protocol may send nothing more.
             if not (collected.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(collected)):
                 raise TransportError("protocol", "broken response: it does not start with HTTP/1")
+            if b"\n" in more and collected.count(b"\n") != collected.count(b"\r\n"):
+                raise TransportError("protocol", "broken response: a header line ends without a carriage return")
             more = receive(_BLOCK)
             if not more:
                 raise TransportError("protocol", "the connection was closed in the response's headers")
-            seen = max(len(collected) - 3, 0)
-            collected += more
-            if b"\n" in more and collected.count(b"\n") != collected.count(b"\r\n"):
-                raise TransportError("protocol", "broken response: a header line ends without a carriage return")
-            end = collected.find(b"\r\n\r\n", seen)
         data = bytes(collected)
     if end < 0 or end + 4 > limit:
         raise TransportError("too_large", "the response's headers are over the limit")

@@ -182,14 +182,21 @@ def test_broken(data: bytes) -> None:
         assert caught.value.kind == "protocol"
 
 
-def test_foreign_protocol_is_seen_at_once() -> None:
-    """What can't become HTTP/1 is refused without waiting for more of it."""
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"220 smtp.example ESMTP\r\n", "does not start with HTTP/1"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", "without a carriage return"),
+    ],
+)
+def test_seen_at_once(start: bytes, reason: str) -> None:
+    """What can't become a response of HTTP/1 is refused without waiting for more of it."""
 
     def receive(_: int) -> bytes:
         return pieces.pop()
 
-    pieces = [b"220 smtp.example ESMTP\r\n"]
-    with pytest.raises(TransportError, match="does not start with HTTP/1"):
+    pieces = [start[5:], start[:5]]
+    with pytest.raises(TransportError, match=reason):
         read_response(receive, "GET", 4096, 4096)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import ssl
 import time
 import warnings
@@ -50,6 +51,59 @@ def test_closed_while_idle(serve: Serve, make_transport: Make, server_context: S
         assert transport.send(request_for(server.url(), "POST")).body == b"ok"
         server.closed.wait()
         assert len(server.requests) == sent
+
+
+def test_not_renewed_after_the_first_byte(
+    serve: Serve, make_transport: Make, server_context: ServerContext, ca_file: str
+) -> None:
+    """A pooled connection that breaks off within a response is not renewed."""
+
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        peer.send(b"H")
+
+    server = serve(handle, server_context())
+    transport = make_transport(ca_file=ca_file)
+    transport.send(request_for(server.url()))
+    assert failure(transport, server.url())[0] == "protocol"
+    assert (server.connections, len(server.requests)) == (1, 2)
+
+
+def test_renewed_when_cut_off(serve: Serve, make_transport: Make, server_context: ServerContext, ca_file: str) -> None:
+    """A pooled TLS connection that is cut off before a response is renewed for GET, not for POST."""
+
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+
+    server = serve(handle, server_context())
+    transport = make_transport(ca_file=ca_file)
+    for _ in range(2):
+        assert transport.send(request_for(server.url())).body == b"ok"
+    assert (server.connections, len(server.requests)) == (2, 3)
+    with pytest.raises(TransportError):
+        transport.send(request_for(server.url(), "POST"))
+    assert (server.connections, len(server.requests)) == (2, 4)
+
+
+def test_refused_connection_is_closed_at_once(
+    serve: Serve, make_transport: Make, server_context: ServerContext
+) -> None:
+    """A connection whose certificate is refused is closed even while the error is still held."""
+    server = serve(answering(OK), server_context())
+    transport = make_transport()
+    held = []
+    for _ in range(20):
+        with pytest.raises(TransportError) as caught:
+            transport.send(request_for(server.url()))
+        held.append(caught)
+        server.wait_for_ends()
+        if len(held) == 10:
+            before = len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_unknown_authority(serve: Serve, make_transport: Make, server_context: ServerContext) -> None:
