@@ -28,6 +28,7 @@ class Slow(BaseHTTPRequestHandler):
     """Answers ``{"n": 1}`` after the delay."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one segment
 
     def do_GET(self) -> None:
         time.sleep(DELAY_S)
@@ -54,6 +55,7 @@ def slow_service() -> Iterator[str]:
 @contextmanager
 def gateway() -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "request_callout", "gateway", "--proxy", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command += ["--log-level", "warn"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     addresses: dict[str, str] = {}
     try:
