@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 MAX_REPEAT = 65535
 MAX_DEPTH = 250
+MAX_SIZE = 70_000
+"""Items of a pattern, with what is repeated n times at least counted n times: ``regex`` writes these out."""
 
 
 class PatternError(Exception):
@@ -59,6 +61,7 @@ _HORIZONTAL = _HORIZONTAL_BYTES + r"\u1680\u180e\u2000-\u200a\u202f\u205f\u3000"
 _VERTICAL_BYTES = r"\x0a-\x0d\x85"
 _VERTICAL = _VERTICAL_BYTES + r"\u2028\u2029"
 _GROUP_OPENINGS = ("?:", "?=", "?!", "?>", "?<=", "?<!")
+_NOTHING_TO_REPEAT = "quantifier does not follow a repeatable item"
 _VERBS = ("FAIL", "F", "PRUNE", "SKIP", "ACCEPT", "COMMIT")
 
 
@@ -76,6 +79,8 @@ class _Translator:
     groups: int = 0
     names: list[tuple[int, str]] = field(default_factory=list)
     total: int = 0
+    lookarounds: int = 0
+    size: int = 0
     forward_names: dict[str, list[int]] = field(default_factory=dict)
 
     def run(self, extended: bool, multiline: bool) -> Translation:
@@ -96,7 +101,7 @@ class _Translator:
         source, out = self.source, []
         first = highest = self.groups
         while self.at < len(source):
-            start, char = self.at, source[self.at]
+            start, char, size = self.at, source[self.at], self.size
             if char == ")":
                 break
             if char == "|":
@@ -131,12 +136,19 @@ class _Translator:
             elif char == "\\":
                 item = self._escape()
             elif char in "*+?" or (char == "{" and self._braces(start)):
-                raise PatternError("quantifier does not follow a repeatable item", start)
+                raise PatternError(_NOTHING_TO_REPEAT, start + 1)
             else:
                 self.at += 1
                 item = self._plain(char, multiline)
             if item:
-                out.append(item + self._quantifier(extended))
+                quantifier = self._quantifier(extended)
+                if quantifier and (char in "^$" or (char == "\\" and source[start + 1] in "AbBGKzZ")):
+                    raise PatternError(_NOTHING_TO_REPEAT, self.at)
+                out.append(item + quantifier)
+                least = int(quantifier[1:].split("}")[0].split(",")[0]) if quantifier.startswith("{") else 1
+                self.size = size + (self.size - size + 1) * max(least, 1)
+                if self.size > MAX_SIZE:
+                    raise PatternError("regular expression is too large", self.at)
         if reset:
             self.groups = max(highest, self.groups)
         return "".join(out)
@@ -172,11 +184,13 @@ class _Translator:
         return text
 
     def _braces(self, at: int) -> tuple[str, int] | None:
-        """A ``{n}``, ``{n,}`` or ``{n,m}`` at ``at`` and where it ends; None for a plain brace."""
-        end = self.source.find("}", at, at + 14)
+        """A ``{n}``, ``{n,}``, ``{n,m}`` or ``{,m}`` at ``at`` and where it ends; None for a plain brace."""
+        end = self.source.find("}", at, at + 24)
         low, comma, high = self.source[at + 1 : end].partition(",") if end > 0 else ("", "", "")
-        if not (_digits(low) and (not high or _digits(high))) or (comma and high == "" and low == ""):
+        low, high = low.strip(" \t"), high.strip(" \t")
+        if not (_digits(low) or (not low and high)) or (high and not _digits(high)):
             return None
+        low = low or "0"
         if int(low) > MAX_REPEAT or (high and int(high) > MAX_REPEAT):
             raise PatternError("number too big in {} quantifier", end)
         if high and int(high) < int(low):
@@ -226,7 +240,11 @@ class _Translator:
         for opening in _GROUP_OPENINGS:
             if rest.startswith(opening):
                 self.at += 1 + len(opening)
-                return self._closed("(" + opening, extended, multiline, depth)
+                looks = opening not in ("?:", "?>")
+                self.lookarounds += looks
+                group = self._closed("(" + opening, extended, multiline, depth)
+                self.lookarounds -= looks
+                return group
         if not rest.startswith("?"):
             self.at += 1
             self.groups += 1
@@ -355,6 +373,8 @@ class _Translator:
         negated = char.isupper()
         if (members := self._members(char)) is not None:
             return f"[{'^' if negated else ''}{members}]"
+        if char == "K" and self.lookarounds:
+            raise PatternError("\\K is not allowed in lookarounds", self.at)
         fixed = self._assertion(char)
         if fixed is not None:
             return fixed
@@ -598,13 +618,17 @@ def _count_groups(source: str) -> tuple[int, dict[str, list[int]]]:
                 at += 2 if source[at] == "\\" else 1
         elif char == "(":
             for opening, closing in (("(?<", ">"), ("(?P<", ">"), ("(?'", "'")):
-                if source.startswith(opening, at) and source[at + len(opening) : at + len(opening) + 1] not in "=!":
+                if source.startswith(opening, at) and source[at + len(opening) : at + len(opening) + 1] not in (
+                    "=",
+                    "!",
+                ):
                     total += 1
                     name = source[at + len(opening) : source.find(closing, at + len(opening))]
                     names.setdefault(name, []).append(total)
                     break
             else:
-                if source[at + 1 : at + 2] not in "?*":
+                # Neither `(?...)` nor `(*...)`, nor the test of a condition, `(?(1)...)`.
+                if source[at + 1 : at + 2] not in ("?", "*") and source[max(at - 2, 0) : at] != "(?":
                     total += 1
         at += 1
     return total, names

@@ -52,8 +52,9 @@ def _compile(pattern: bytes, options: bytes) -> _Compiled:
     translated = translate(
         source, utf8=utf8, extended=b"x" in options, multiline=b"m" in options, javascript=b"J" in options
     )
-    names = [name for _, name in translated.names]
-    if b"D" not in options and len(set(names)) < len(names) and "(?|" not in source:
+    # The branches of a branch reset give the same number, and may give the same name, several times.
+    named = set(translated.names)
+    if b"D" not in options and len({name for _, name in named}) < len(named):
         raise PatternError("two named subpatterns have the same name (PCRE2_DUPNAMES not set)", len(source))
     flags = int(regex.V1)
     flags |= regex.IGNORECASE if b"i" in options else 0
@@ -70,7 +71,7 @@ def _compile(pattern: bytes, options: bytes) -> _Compiled:
     found = _Compiled(
         search=compiled.match if anchored else compiled.search,
         groups=translated.groups,
-        names=translated.names,
+        names=tuple(sorted(named, key=lambda pair: (pair[1], pair[0]))),
         utf8=utf8,
         checked=b"U" not in options,
     )
@@ -132,6 +133,7 @@ class Engine:
         first, last = self._match.span(int(group))
         if first < 0:
             return NO_MATCH
+        first = min(first, last)  # \K may have moved the start beyond the end
         if self._text is not None and not self._ascii:
             length = len(self._text[first:last].encode("utf-8", "surrogateescape"))
             first = self._byte_of(first)

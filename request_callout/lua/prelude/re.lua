@@ -12,9 +12,10 @@ local concat, error, floor, gmatch, setmetatable, tonumber, tostring, type = tab
 
 local SPAN = 2 ^ 26
 local MAX_SUBJECT_BYTES = SPAN - 1
-local MAX_PATTERN_BYTES = 8192
+local MAX_PATTERN_BYTES = 4096
 local KEPT_SUBJECT_BYTES = 65536
 local BYTES_PER_INSTRUCTION = 64
+local COMPILING, GIVING_UP = 2000, 5000 -- what they count for, in instructions
 local PCRE_ERROR_MATCHLIMIT, PCRE_ERROR_BADUTF8 = -8, -10
 local OPTIONS = "adDijJmosuUx"
 
@@ -49,6 +50,7 @@ local function compile(regex, options)
     return nil, "pcre_compile() failed: regular expression is too large in \"" .. sub(regex, 1, 64) .. "...\""
   end
   local described = engine.compile(regex, options)
+  pay(COMPILING)
   if not described then
     return nil, engine.problem()
   end
@@ -90,6 +92,7 @@ local function search(program, subject, position)
   elseif span == -1 then
     return nil
   elseif span < 0 then
+    pay(GIVING_UP)
     return nil, "pcre_exec() failed: " .. (span == -2 and PCRE_ERROR_MATCHLIMIT or PCRE_ERROR_BADUTF8)
   end
   local start = floor(span / SPAN)

@@ -15,7 +15,7 @@ local concat, insert, maxn, remove = table.concat, table.insert, table.maxn, tab
 local error, floor, pcall, rawget, rawset, select, tostring, type = error, math.floor, pcall, rawget, rawset, select,
   tostring, type
 
-local C_WORK_LIMIT = 2 ^ 20 -- steps of the C matcher: a few milliseconds
+local C_WORK_LIMIT = host.c_work_limit or 2 ^ 20 -- steps of the C matcher: a few milliseconds
 local PLAIN_WORK_LIMIT = 2 ^ 24 -- byte comparisons of a plain search: about the same
 local MAX_REPEATED_BYTES = 16 * 1024 * 1024
 local BYTES_PER_INSTRUCTION = 64
@@ -82,7 +82,7 @@ end
 
 -- Whether C may match `pattern` against `length` bytes; long work that it may do is paid for here.
 local function fits_c(known, length)
-  if known.simple then
+  if known.simple and C_WORK_LIMIT > 0 then
     if length > 4096 then
       pay(length / BYTES_PER_INSTRUCTION)
     end
