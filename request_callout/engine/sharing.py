@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from request_callout.engine.client import parse_query
+from request_callout.lua.host import ScriptError
 from request_callout.values import Value
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ _log = logging.getLogger(__name__)
 def share(run: Run) -> None:
     """Queue ``kong.ctx.shared.callouts`` and the log record of the callouts that were made."""
     settings = run.instance.engine.settings
-    if run.context.records and settings.share != "off":
-        tables = run.context.tables()
+    tables = _tables(run) if settings.share != "off" else None
+    if tables:
         for name, record in run.context.records.items():
             response = tables[name].get("response") if isinstance(tables.get(name), dict) else None
             if isinstance(response, dict) and "body" in response:
@@ -33,6 +34,15 @@ def share(run: Run) -> None:
     if run.calls:
         fields = {call.name: _log_fields(call) for call in run.calls}
         run.kong.write("kong.log.set_serialize_value", "request_callout", fields)
+
+
+def _tables(run: Run) -> dict[str, Value] | None:
+    """The contexts, unless a script left in them what can't leave Lua, such as a function: then none are shared."""
+    try:
+        return run.context.tables()
+    except ScriptError as error:
+        _log.error("[%s] the callouts are not shared: %s", run.request_id(), run.instance.redact(str(error)))
+        return None
 
 
 def _without_body(response: dict[str, Value]) -> dict[str, Value]:

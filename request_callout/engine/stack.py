@@ -13,7 +13,7 @@ import time
 from request_callout.cache.store import NOT_DECODED, CachedResponse
 from request_callout.engine import json
 from request_callout.engine.answer import CalloutError
-from request_callout.engine.build import build
+from request_callout.engine.build import build, check_url
 from request_callout.engine.cache_policy import caching_table, key_for, ttl_s
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
@@ -69,7 +69,10 @@ def request_script(following: Handler, script: Script) -> Handler:
         context.show(call.name, record)
         context.run(script)
         after = context.read_back(call.name, "request", "params")
+        url_before = record.params.url
         record.params = record.params.changed(before, after, script.where)
+        if record.params.url != url_before:
+            check_url(record.params.url, script.where)
         record.caching = caching_after(call, script)
         return following(call)
 

@@ -218,3 +218,24 @@ def test_a_body_file_that_cannot_be_read(access: Access, caplog: pytest.LogCaptu
     config = {"callouts": [], "upstream": {"body": {"custom": {"a": "1"}}}}
     assert access(config, KongDouble(kong__request__get_raw_body=unreadable)).answer == INTERNAL
     assert "nginx_http_client_body_buffer_size" in caplog.text
+
+
+def test_what_cannot_leave_lua_is_not_shared(access: Access, caplog: pytest.LogCaptureFixture) -> None:
+    """A function left in the context costs the sharing and a log line, not the request."""
+    kong = access({"callouts": [], "upstream": {"by_lua": "kong.ctx.shared.callouts.f = function() end"}})
+    assert kong.answer is None
+    assert kong.written("kong.ctx.shared.set") == []
+    assert "function" in caplog.text
+
+
+def test_a_script_may_share_what_it_likes(access: Access) -> None:
+    """What scripts add to the callouts' context reaches other plugins, also without any callout."""
+    kong = access({"callouts": [], "upstream": {"by_lua": "kong.ctx.shared.callouts.mine = {list = {1, 2}, n = 1.5}"}})
+    assert kong.shared() == {"mine": {"list": [1, 2], "n": 1.5}}
+
+
+def test_a_script_cannot_send_to_no_url(access: Access, caplog: pytest.LogCaptureFixture) -> None:
+    """A URL that a script made and that is none gives 500 and a line with the script's field."""
+    by_lua = "kong.ctx.shared.callouts.a.request.params.url = 'nowhere'"
+    assert access({"callouts": [{"name": "a", "request": {"url": "http://h/", "by_lua": by_lua}}]}).answer == INTERNAL
+    assert "config.callouts[1].request.by_lua" in caplog.text
