@@ -6,14 +6,16 @@ are sent one by one before the next read or at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from gevent.lock import Semaphore
 
 from request_callout.engine.kong import Call, ConnectionLost, ProtocolName
 from request_callout.lua.host import PdkError
 from request_callout.values import Value, raw, text
+
+Execute: TypeAlias = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 
 _REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
 _EXIT = "kong.response.exit"
@@ -25,13 +27,14 @@ class MsgPackKong:
     """See ``request_callout.engine.kong.Kong``.
 
     ``kong`` is kong-pdk's object, in either of its styles (``lua_style``: results as ``(data, error)``, or only data
-    and exceptions).
+    and exceptions). ``execute`` makes a call of it, where that has to happen elsewhere (``hub_thread``).
     """
 
-    __slots__ = ("_exit", "_finished", "_kong", "_lock", "_queue", "_request_id")
+    __slots__ = ("_execute", "_exit", "_finished", "_kong", "_lock", "_queue", "_request_id")
 
-    def __init__(self, kong: Any) -> None:
+    def __init__(self, kong: Any, execute: Execute = lambda function, args: function(*args)) -> None:
         self._kong = kong
+        self._execute = execute
         self._lock = Semaphore()
         self._queue: list[Call] = []
         self._exit: Call | None = None
@@ -103,7 +106,7 @@ class MsgPackKong:
         for name in method.split(".")[1:]:
             function = getattr(function, name)
         try:
-            result = function(*args)
+            result = self._execute(function, args)
         except Exception as error:
             # kong-pdk's PDKException, which this module does not import: it is loaded without kong-pdk as well.
             if type(error).__name__ != "PDKException":

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import gevent
+import kong_pdk.module  # type: ignore[import-untyped]
 from gevent.event import Event
 from gevent.socket import SHUT_RD, socket
 from kong_pdk.listener import UnixStreamServer  # type: ignore[import-untyped]
 from kong_pdk.logger import Logger  # type: ignore[import-untyped]
-from kong_pdk.module import Module  # type: ignore[import-untyped]
 from kong_pdk.server import PluginServer  # type: ignore[import-untyped]
 
 from request_callout.engine.kong import ConnectionLost
@@ -35,8 +35,10 @@ class MsgpackServer:
         self._stopping = False
         self._none_busy = Event()
         self._none_connected = Event()
+        # kong-pdk looks at the age of the file it was started from, which need not exist.
+        kong_pdk.module.FILEPATH = __file__
         server = PluginServer(loglevel=Logger.WARNING, use_gevent=True, name=info["Name"], lua_style=False)
-        server.plugins[info["Name"]] = Module(info["Name"], module=self._module(engine, info))
+        server.plugins[info["Name"]] = kong_pdk.module.Module(info["Name"], module=self._module(engine, info))
         self._commands = UnixStreamServer(server, "", use_gevent=True)
 
     def handle(self, sock: socket, address: object) -> None:
