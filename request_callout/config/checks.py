@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from request_callout.config.normal import is_reference
 from request_callout.config.problems import Problem
-from request_callout.config.template import Template, TemplateError, parse
+from request_callout.config.schema import json_schema
+from request_callout.config.template import Expression, Template, TemplateError, parse
 
 SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
 """Finds syntax errors in Lua: (source, whether it is an expression) to lines and messages."""
 
 # RFC 9110, section 5.6.2
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_BREAK = re.compile(r"[\r\n\0]")
+_SPACE = re.compile(r"[\x00-\x20\x7f]")
 _VAULT = "{vault://"
 
 
@@ -31,8 +35,7 @@ def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterat
     for part in ("query", "headers", "body"):
         yield from _customized(_record(upstream, part), f"config.upstream.{part}", part, sources)
     yield from sources.script(upstream.get("by_lua"), "config.upstream.by_lua")
-    redis = _record(_record(config, "cache"), "redis")
-    yield from _redis(redis, "config.cache.redis")
+    yield from _references(config, json_schema(), "config")
 
 
 class _Sources:
@@ -51,18 +54,25 @@ class _Sources:
         if not isinstance(text, str):
             return
         if text.startswith("#"):
-            yield Problem(path, f'a value must not begin with #; write $("{text}") to have it as it is')
+            yield Problem(path, 'a value must not begin with #; write $("#") in place of that character')
         try:
             template = parse(text)
         except TemplateError as error:
-            yield Problem(path, f"{error.message}; add it, or write $('$(') for the text itself", error.line)
+            yield Problem(path, f"{error.message}; close it, or write $('$(') for the text itself", error.line)
             return
         yield from self._expressions(template, path)
 
     def _expressions(self, template: Template, path: str) -> Iterator[Problem]:
-        if self._check is None:
-            return
         for part in template.expressions:
+            if not part.source.strip():
+                yield Problem(
+                    path, "the expression $() is empty; write one, or $('$()') for the text itself", part.line
+                )
+            elif self._check is not None:
+                yield from self._expression(part, path)
+
+    def _expression(self, part: Expression, path: str) -> Iterator[Problem]:
+        if self._check is not None:
             for line, message in self._check(part.source, True):
                 yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1)
 
@@ -82,18 +92,19 @@ def _names(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Proble
 
 
 def _dependencies(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Problem]:
-    names = [callout["name"] for _, callout in callouts if isinstance(callout.get("name"), str)]
+    names = list(dict.fromkeys(one["name"] for _, one in callouts if isinstance(one.get("name"), str)))
     graph: dict[str, list[str]] = {}
     for place, callout in callouts:
         declared = [name for name in _list(callout, "depends_on") if isinstance(name, str)]
         for number, name in enumerate(declared, 1):
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+                hint = f"did you mean {close[0]!r}?" if close else f"the names are: {', '.join(names)}"
                 yield Problem(
                     f"config.callouts[{place}].depends_on[{number}]", f"there is no callout named {name!r}; {hint}"
                 )
-        graph.setdefault(str(callout.get("name")), declared)
+        if isinstance(callout.get("name"), str):
+            graph.setdefault(callout["name"], declared)
     cycle = _cycle(graph)
     if cycle is not None:
         place = next(place for place, callout in callouts if callout.get("name") == cycle[0])
@@ -148,8 +159,7 @@ def _customized(part: Mapping[str, Any], path: str, kind: str, sources: _Sources
         yield from sources.text(value, f"{path}.custom.{name}")
         if kind == "headers":
             yield from _header_name(name, f"{path}.custom.{name}")
-            if isinstance(value, str) and "$(" not in value and re.search(r"[\r\n\0]", value):
-                yield Problem(f"{path}.custom.{name}", "a header value must not hold line breaks; remove them")
+            yield from _header_value(value, f"{path}.custom.{name}")
     if kind == "headers":
         for place, name in enumerate(_list(part, "remove"), 1):
             yield from _header_name(name, f"{path}.remove[{place}]")
@@ -160,8 +170,51 @@ def _header_name(name: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"{name!r} is no header name; use letters, digits and hyphens")
 
 
+def _header_value(value: Any, path: str) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        return
+    try:
+        parts = parse(value).parts
+    except TemplateError:
+        return
+    if any(isinstance(part, str) and _LINE_BREAK.search(part) for part in parts):
+        hint = "; in YAML use |- in place of | to have none at the end" if value.endswith("\n") else ""
+        yield Problem(path, f"a header value must not hold line breaks; remove them{hint}")
+
+
+def _references(config: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """Vault references where the gateway does not resolve them: they would be used as the text that they are."""
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            node = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+            yield from _references(value, node, f"{path}.{name}")
+    elif isinstance(config, list):
+        for place, value in enumerate(config, 1):
+            yield from _references(value, schema.get("items", {}), f"{path}[{place}]")
+    elif isinstance(config, str) and _VAULT in config and not schema.get("x-lua"):
+        if is_reference(config):
+            if not schema.get("x-referenceable"):
+                yield Problem(
+                    path, "this field is not referenceable, Kong leaves the reference as text; write the value"
+                )
+        elif _within_literal(config):
+            yield Problem(
+                path,
+                "a vault reference is resolved only if it is the whole value; put the text around it in the vault too",
+            )
+
+
+def _within_literal(value: str) -> bool:
+    """Whether a reference stands in the text around expressions, not in one that asks ``kong.vault`` for it."""
+    try:
+        template = parse(value)
+    except TemplateError:
+        return False
+    return any(isinstance(part, str) and _VAULT in part for part in template.parts)
+
+
 def _url(url: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(url, str) or not url or "$(" in url or url.startswith((_VAULT, "#")):
+    if not isinstance(url, str) or not url or "$(" in url or is_reference(url) or url.startswith("#"):
         return
     yield from _http_url(url, path, ("http", "https"))
 
@@ -169,7 +222,7 @@ def _url(url: Any, path: str) -> Iterator[Problem]:
 def _http_url(url: str, path: str, schemes: tuple[str, ...]) -> Iterator[Problem]:
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.hostname)
+        valid = parts.scheme in schemes and bool(parts.hostname) and not _SPACE.search(url)
         valid = valid and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
@@ -184,20 +237,9 @@ def _proxy(proxy: Mapping[str, Any], path: str) -> Iterator[Problem]:
         if not isinstance(url, str) or not url:
             continue
         if url.lower().startswith("https:"):
-            yield Problem(f"{path}.{name}", "a proxy that itself speaks https is not supported; use an http:// URL")
+            yield Problem(f"{path}.{name}", "a proxy URL of scheme https is refused; use the proxy's http:// URL")
         else:
             yield from _http_url(url, f"{path}.{name}", ("http",))
-    if proxy.get("auth_password") and not proxy.get("auth_username"):
-        yield Problem(f"{path}.auth_username", "is required with auth_password; add it")
-
-
-def _redis(redis: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    sentinel = [name for name in ("sentinel_master", "sentinel_role", "sentinel_nodes") if redis.get(name)]
-    if redis.get("cluster_nodes") and sentinel:
-        yield Problem(f"{path}.cluster_nodes", f"does not go together with {sentinel[0]}; use Cluster or Sentinel")
-    if sentinel and len(sentinel) < 3:
-        missing = [name for name in ("sentinel_master", "sentinel_role", "sentinel_nodes") if name not in sentinel]
-        yield Problem(f"{path}.{missing[0]}", f"is required with {sentinel[0]}; add it")
 
 
 def _record(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -19,16 +19,6 @@ PROTOCOLS = ("grpc", "grpcs", "http", "https")
 
 _TYPES = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
-# Records that stay absent unless they are given: an empty one would mean something.
-_OPTIONAL_RECORDS = frozenset({"proxy", "timeouts"})
-
-_ENTITY_CHECKS: dict[str, list[dict[str, Any]]] = {
-    "timeouts": [{"mutually_required": ["connect", "write", "read"]}],
-    "redis": [
-        {"mutually_required": ["sentinel_master", "sentinel_role", "sentinel_nodes"]},
-    ],
-}
-
 
 def plugin_info() -> dict[str, Any]:
     """What Kong wants to know of the plugin: name, phases, priority, version and schema."""
@@ -66,10 +56,9 @@ def _fields(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _field(name: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
     field = _plain(node)
     if node["type"] == "object" and "properties" in node:
-        required = required or name not in _OPTIONAL_RECORDS
-        if name in _ENTITY_CHECKS:
-            field["entity_checks"] = _ENTITY_CHECKS[name]
-    if required or "default" in node:
+        required = not node.get("x-optional", False)  # Kong fills a required record with its defaults
+    # A field with a default is not required: Kong refuses a null for a required one, and null means absent here.
+    if required:
         field["required"] = True
     if "default" in node:
         field["default"] = node["default"]
@@ -79,11 +68,39 @@ def _field(name: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
     return field
 
 
+def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the schema says of several fields of a record together."""
+    checks: list[dict[str, Any]] = []
+    needs: dict[str, list[str]] = node.get("dependentRequired", {})
+    for name, others in needs.items():
+        if all(name in needs.get(other, ()) for other in others):
+            group = sorted([name, *others], key=list(node["properties"]).index)
+            if {"mutually_required": group} not in checks:
+                checks.append({"mutually_required": group})
+        else:
+            checks += [_then_required(name, {"required": True}, other) for other in others]
+    if "not" in node:
+        checks.append({"mutually_exclusive": node["not"]["required"]})
+    if "if" in node:
+        for name, one in node["if"]["properties"].items():
+            checks += [_then_required(name, {"one_of": [one["const"]]}, other) for other in node["then"]["required"]]
+    return checks
+
+
+def _then_required(name: str, match: dict[str, Any], other: str) -> dict[str, Any]:
+    then: dict[str, Any] = {"then_field": other, "then_match": {"required": True}}
+    return {"conditional": {"if_field": name, "if_match": match, **then}}
+
+
 def _plain(node: dict[str, Any]) -> dict[str, Any]:
     """A node's type and constraints, without what belongs to it as a field."""
     kind = node["type"]
     if kind == "object" and "properties" in node:
-        return {"type": "record", "fields": _fields(node)}
+        record: dict[str, Any] = {"type": "record", "fields": _fields(node)}
+        checks = _entity_checks(node)
+        if checks:
+            record["entity_checks"] = checks
+        return record
     if kind == "object":
         return {"type": "map", "keys": {"type": "string"}, "values": _plain(node["additionalProperties"])}
     if kind == "array":
@@ -103,6 +120,8 @@ def _scalar(node: dict[str, Any]) -> dict[str, Any]:
         result["one_of"] = node["enum"]
     if "minimum" in node and "maximum" in node:
         result["between"] = [node["minimum"], node["maximum"]]
+    elif "minimum" in node:
+        result["gt"] = node["minimum"] - 1  # Kong has no inclusive lower bound; the schema's are all whole numbers
     if node.get("x-referenceable"):
         result["referenceable"] = True
     return result

@@ -24,12 +24,13 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
     if not isinstance(raw, Mapping):
         raise InvalidConfiguration([Problem("config", "must be a record (fields with values); see the schema")])
     schema = json_schema()
+    problems: list[Problem] = []
+    raw = _with_text_keys(raw, "config", problems)
     own = {name: value for name, value in raw.items() if name not in KONG_KEYS}
     if from_kong(raw):
         own = _known(own, schema)
     config = normal(own, schema)
     resolved = list(references(raw, "config"))
-    problems: list[Problem] = []
     for stage in (_unresolved(resolved), shape_problems(config), check(config, check_source)):
         told = {problem.path for problem in problems}  # what a later stage finds at the same place follows from it
         problems += [problem for problem in stage if problem.path not in told]
@@ -49,6 +50,20 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
             if isinstance(secret, str) and secret
         ),
     )
+
+
+def _with_text_keys(raw: Any, path: str, problems: list[Problem]) -> Any:
+    """The same with names that are texts; YAML can also make numbers and others of them."""
+    if isinstance(raw, Mapping):
+        problems += [
+            Problem(f"{path}.{name}", "a name must be a string; put it in quotes")
+            for name in raw
+            if not isinstance(name, str)
+        ]
+        return {str(name): _with_text_keys(value, f"{path}.{name}", problems) for name, value in raw.items()}
+    if isinstance(raw, (list, tuple)):
+        return [_with_text_keys(value, f"{path}[{place}]", problems) for place, value in enumerate(raw, 1)]
+    return raw
 
 
 def _known(own: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from request_callout.config.template import literal
+
 REFS = "$refs"
 
 # What Kong's plugin server protocol adds beside the configuration's own fields.
@@ -21,26 +23,50 @@ KONG_KEYS = frozenset(
 )
 
 
+def is_reference(value: Any) -> bool:
+    """Whether a value is a vault reference, by Kong's rule: the whole of it, in braces."""
+    return isinstance(value, str) and len(value) > 10 and value.startswith("{vault://") and value.endswith("}")
+
+
 def from_kong(raw: Mapping[str, Any]) -> bool:
     """Whether Kong's plugin server sent this, so that the gateway has already checked what it can."""
     return any(key.startswith("__") for key in raw)
 
 
-def normal(raw: Any, schema: Mapping[str, Any]) -> Any:
-    """The configuration with defaults, as far as its shape allows; what does not fit stays as it is."""
+def normal(raw: Any, schema: Mapping[str, Any], reference: Any = None) -> Any:
+    """The configuration with defaults, as far as its shape allows; what does not fit stays as it is.
+
+    ``reference`` is what ``$refs`` has for this value: a secret is a plain text, so what looks like an expression in
+    it is not one.
+    """
+    kind = schema.get("type")
     if isinstance(raw, Mapping):
-        if "properties" not in schema:
-            return {name: value for name, value in raw.items() if name != REFS}
-        return _record(raw, schema)
-    if isinstance(raw, list) and schema.get("type") == "array":
-        return [normal(value, schema["items"]) for value in raw]
+        if "properties" in schema:
+            return _record(raw, schema)
+        if not raw and kind == "array":
+            return []  # Lua can't tell an empty list from an empty record
+        return _map(raw, schema.get("additionalProperties") or {}, reference)
+    if isinstance(raw, list):
+        if not raw and kind == "object":
+            return normal({}, schema)
+        return [normal(value, schema["items"]) for value in raw] if kind == "array" else raw
+    if isinstance(raw, str) and isinstance(reference, str) and schema.get("x-expressions"):
+        return literal(raw)
     return raw
+
+
+def _map(raw: Mapping[str, Any], values: Mapping[str, Any], reference: Any) -> dict[str, Any]:
+    references = reference if isinstance(reference, Mapping) else {}
+    return {name: normal(value, values, references.get(name)) for name, value in raw.items() if name != REFS}
 
 
 def _record(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     properties = schema["properties"]
+    references = raw.get(REFS)
+    if not isinstance(references, Mapping):
+        references = {}
     result: dict[str, Any] = {
-        name: normal(value, properties.get(name, {}))
+        name: normal(value, properties.get(name, {}), references.get(name))
         for name, value in raw.items()
         if name != REFS and not (value is None and name in properties)
     }
@@ -49,16 +75,9 @@ def _record(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]
             continue
         if "default" in node:
             result[name] = deepcopy(node["default"])
-        elif "properties" in node and name not in schema.get("required", ()) and not _stays_absent(node):
+        elif "properties" in node and name not in schema.get("required", ()) and not node.get("x-optional"):
             result[name] = _record({}, node)
     return result
-
-
-def _stays_absent(node: Mapping[str, Any]) -> bool:
-    """Whether a record without any default inside would mean something by being there."""
-    return not any("default" in one or "properties" in one for one in node["properties"].values()) and all(
-        one["type"] != "object" and one["type"] != "array" for one in node["properties"].values()
-    )
 
 
 def references(raw: Any, path: str) -> Iterator[tuple[str, str, Any]]:

@@ -17,6 +17,14 @@ def json_schema() -> dict[str, Any]:
     return document
 
 
+def schema_at(*names: str) -> dict[str, Any]:
+    """The schema of the field that these names lead to, through records and the items of lists."""
+    node = json_schema()
+    for name in names:
+        node = node.get("items", node)["properties"][name]
+    return node
+
+
 def schema_text() -> str:
     """The schema as the text of its file."""
     return resources.files("request_callout.config").joinpath(_FILE).read_text(encoding="utf-8")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
+from request_callout.config.normal import is_reference
 from request_callout.config.problems import Problem
 from request_callout.config.schema import json_schema
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
 _KINDS = {
-    "object": "a record (fields with values)",
+    "object": "a record (names with values)",
     "array": "a list",
     "string": "a string",
     "integer": "a whole number",
@@ -26,13 +29,27 @@ _KINDS = {
 
 @lru_cache(maxsize=1)
 def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # not for `dump`, which Kong waits for
+
     return Draft202012Validator(json_schema())
 
 
 def shape_problems(config: Any) -> list[Problem]:
     """Everything about the shape that does not fit, in the order of the configuration."""
-    errors = sorted(_validator().iter_errors(config), key=lambda error: [str(step) for step in error.absolute_path])
-    return [problem for error in errors for problem in _problems(error)]
+    errors = sorted(_validator().iter_errors(config), key=lambda error: [_step(step) for step in error.absolute_path])
+    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+    problems: list[Problem] = []
+    for error in errors:
+        if error.validator != "type" and tuple(error.absolute_path) in mistyped:
+            continue  # follows from the wrong type
+        if is_reference(error.instance) and error.schema.get("x-referenceable"):
+            continue  # not resolved yet; what it stands for can't be seen
+        problems += [problem for problem in _problems(error) if problem not in problems]
+    return problems
+
+
+def _step(step: str | int) -> tuple[int, str]:
+    return (step, "") if isinstance(step, int) else (-1, str(step))
 
 
 def spelled(steps: Iterable[str | int], root: str = "config") -> str:
@@ -54,29 +71,54 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     elif rule == "required":
         for name in wanted:
             if name not in found:
-                yield Problem(f"{path}.{name}", "is required; add it")
+                yield Problem(f"{path}.{name}", f"required field missing; add it{_example(schema, name)}")
     elif rule == "dependentRequired":
-        missing = [name for name in ("connect", "write", "read") if name not in found]
-        yield Problem(path, f"connect, write and read go together: add {' and '.join(missing)}, or leave all out")
+        for name, others in wanted.items():
+            missing = [other for other in others if other not in found]
+            if name in found and missing:
+                given = [one for one in (name, *others) if one in found]
+                yield Problem(
+                    path,
+                    f"{_listed(given)} can't stand without {_listed(missing)}; add what is missing, or leave all out",
+                )
+                return
+    elif rule == "not":
+        yield Problem(path, f"{_listed(wanted['required'])} do not go together; leave out one of them")
     else:
         yield Problem(path, _remedy(str(rule), wanted, found, schema))
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names)
+
+
+def _example(schema: Any, name: str) -> str:
+    examples = schema.get("properties", {}).get(name, {}).get("examples")
+    return f", such as {json.dumps(examples[0])}" if examples else ""
+
+
 def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
     if rule == "type":
-        kinds = [wanted] if isinstance(wanted, str) else wanted
-        quote = " (put it in quotes)" if "string" in kinds and isinstance(found, (int, float)) else ""
-        return f"must be {' or '.join(_KINDS[kind] for kind in kinds)}, not {_kind_of(found)}{quote}"
+        kinds = [kind for kind in ([wanted] if isinstance(wanted, str) else wanted) if kind != "null"]
+        return f"expected {' or '.join(_KINDS[kind] for kind in kinds)}, not {_kind_of(found)}{_quoting(kinds, found)}"
     if rule == "enum":
-        return f"must be one of {', '.join(map(str, wanted))}{_suggestion(str(found), list(map(str, wanted)))}"
+        return f"expected one of: {', '.join(map(str, wanted))}{_close(str(found), list(map(str, wanted)))}"
     if rule in ("minimum", "maximum"):
         low, high = schema.get("minimum"), schema.get("maximum")
-        return f"must be between {low} and {high}, not {found}"
+        return f"must be {low} or more" if high is None else f"must be between {low} and {high}"
     if rule == "minLength":
         return "must not be empty; give it a value or leave it out"
     if rule == "minItems":
         return "must not be an empty list; name at least one or leave it out"
-    return f"does not fit the schema ({rule})"
+    return f"does not fit the schema ({rule}); see the description of this field"
+
+
+def _quoting(kinds: Sequence[str], found: Any) -> str:
+    if "string" in kinds and isinstance(found, (bool, int, float)):
+        return "; put it in quotes" + (" (YAML reads on, off, yes and no as such)" if isinstance(found, bool) else "")
+    if isinstance(found, str) and kinds[0] in ("integer", "number", "boolean"):
+        return "; write it without quotes"
+    return ""
 
 
 def _kind_of(value: Any) -> str:
@@ -92,5 +134,9 @@ def _kind_of(value: Any) -> str:
 
 
 def _suggestion(name: str, known: list[str]) -> str:
+    return _close(name, known) or f"; remove it, known here are {', '.join(known)}"
+
+
+def _close(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if len(known) < 12 else ""
+    return f"; did you mean {close[0]}?" if close else ""

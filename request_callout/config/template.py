@@ -84,6 +84,12 @@ def parse(text: str) -> Template:
     return Template(text, tuple(parts))
 
 
+def literal(text: str) -> str:
+    """A value that stands for ``text`` as it is, whatever ``$(`` it holds and even if it begins with ``#``."""
+    escaped = text.replace(_OPENING, f"""{_OPENING}"{_OPENING}")""")
+    return f"""{_OPENING}"#"){escaped[1:]}""" if escaped.startswith("#") else escaped
+
+
 def _closing_parenthesis(text: str, source_from: int) -> int:
     depth = 1
     position = source_from

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from request_callout.config import model
-
-DEFAULT_RETRIES = 2
+from request_callout.config.schema import schema_at
 
 
 def callout(raw: Mapping[str, Any]) -> model.Callout:
@@ -89,9 +88,10 @@ def _http_options(raw: Mapping[str, Any]) -> model.HttpOptions:
 def _error_policy(raw: Mapping[str, Any]) -> model.ErrorPolicy:
     """The effective policy: ``retries`` alone asks for retries, as in the overview's example of Kong's documents."""
     retries, statuses = raw.get("retries"), raw.get("http_statuses")
+    effective: int = schema_at("callouts", "request", "error", "retries")["x-effective-default"]
     return model.ErrorPolicy(
         on_error=raw.get("on_error") or ("fail" if retries is None else "retry"),
-        retries=DEFAULT_RETRIES if retries is None else max(0, retries),
+        retries=effective if retries is None else retries,
         http_statuses=None if statuses is None else frozenset(statuses),
         error_response_code=raw["error_response_code"],
         error_response_msg=raw["error_response_msg"],
