@@ -78,7 +78,7 @@ def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
             if {"mutually_required": group} not in checks:
                 checks.append({"mutually_required": group})
         else:
-            checks += [_then_required(name, {"required": True}, other) for other in others]
+            checks += [_then_required(name, {}, other) for other in others]
     if "not" in node:
         checks.append({"mutually_exclusive": node["not"]["required"]})
     if "if" in node:
@@ -89,7 +89,8 @@ def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _then_required(name: str, match: dict[str, Any], other: str) -> dict[str, Any]:
     then: dict[str, Any] = {"then_field": other, "then_match": {"required": True}}
-    return {"conditional": {"if_field": name, "if_match": match, **then}}
+    # Without `required` Kong finds that an absent field matches.
+    return {"conditional": {"if_field": name, "if_match": {"required": True, **match}, **then}}
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:
