@@ -19,7 +19,8 @@ Arguments are tuples in the order of the Lua PDK, values as ``messages`` describ
 from __future__ import annotations
 
 from request_callout.pdk.protobuf.frames import MAX_FRAME_BYTES, FrameDecoder, frame
-from request_callout.pdk.protobuf.messages import Message, RawBody
+from request_callout.pdk.protobuf.message import Message
+from request_callout.pdk.protobuf.messages import RawBody
 from request_callout.pdk.protobuf.methods import METHODS, Method, method
 from request_callout.pdk.protobuf.rpc import (
     CloseInstance,

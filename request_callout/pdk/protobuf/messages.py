@@ -15,11 +15,12 @@ An absent scalar is what ``absent`` says where a message is bound to a method (`
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from request_callout.pdk.protobuf.message import Message, as_bytes, as_int, kind_of
+from request_callout.pdk.protobuf.records import CONSUMER, CREDENTIAL, MEMORY_STATS, ROUTE, SERVICE
 from request_callout.pdk.protobuf.values import (
     NULL,
     decode_list,
@@ -35,22 +36,9 @@ from request_callout.pdk.protobuf.wire import (
     fields,
     read_double,
     signed_32,
-    signed_64,
     varint,
 )
 from request_callout.values import raw, text
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message type: ``encode(value) -> bytes``, ``decode(bytes) -> value`` (FrameError if malformed).
-
-    ``encode`` raises TypeError or ValueError for a value of the wrong kind.
-    """
-
-    name: str
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +48,6 @@ class RawBody:
     content: bytes = b""
     path: str | None = None
     error: str | None = None
-
-
-def as_bytes(value: Any) -> bytes:
-    """Text, bytes or a number as the bytes that Lua would make of it."""
-    if isinstance(value, str):
-        return raw(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    if isinstance(value, bool) or value is None:
-        raise TypeError(f"text expected, got {'nil' if value is None else 'a boolean'}")
-    if isinstance(value, int):
-        return b"%d" % value
-    if isinstance(value, float):
-        return b"%.14g" % value
-    raise TypeError(f"text expected, got a {_kind(value)}")
-
-
-def as_int(value: Any) -> int:
-    """An integral number. Raises TypeError or ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"an integer expected, got a {_kind(value)}")
-    if not math.isfinite(value) or int(value) != value:
-        raise ValueError(f"an integer expected, got {value!r}")
-    if not -(1 << 31) <= value < (1 << 31):
-        raise ValueError(f"{int(value)} has more than 32 bits")
-    return int(value)
 
 
 # Wrappers
@@ -158,7 +120,7 @@ def _encode_number(value: Any) -> bytes:
     if value is None:
         return b""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"a number expected, got a {_kind(value)}")
+        raise TypeError(f"a number expected, got a {kind_of(value)}")
     return b"\x09" + double(value) if value else b""
 
 
@@ -188,7 +150,7 @@ def _encode_struct(value: Any) -> bytes:
     if not isinstance(value, Mapping):
         if isinstance(value, list) and not value:
             return b""  # an empty Lua table
-        raise TypeError(f"a table of names and values expected, got a {_kind(value)}")
+        raise TypeError(f"a table of names and values expected, got a {kind_of(value)}")
     return encode_struct(value)
 
 
@@ -339,147 +301,6 @@ def _decode_captures(data: bytes) -> dict[str, Any]:
     return {"unnamed": unnamed, "named": named}
 
 
-# Records: dicts by a table of their fields
-
-
-_VARINTS: dict[str, Callable[[int], Any]] = {"int32": signed_32, "int64": signed_64, "bool": bool}
-
-FieldKind = str
-"""``string``, ``strings`` (repeated), ``int32``, ``int64``, ``bool``, ``record`` or ``records`` (with its message)."""
-
-
-def record(name: str, layout: Iterable[tuple[int, str, FieldKind] | tuple[int, str, FieldKind, Message]]) -> Message:
-    """A message that stands for a dict; its fields as ``(number, name, kind)``.
-
-    An empty message is None: Kong sends one for a consumer, route or credential that there is not.
-    """
-    by_tag: dict[int, tuple[str, FieldKind, Message | None]] = {}
-    in_order: list[tuple[str, FieldKind, bytes, Message | None]] = []
-    flags: list[str] = []
-    for number, field, kind, *rest in layout:
-        nested = rest[0] if rest else None
-        tag = number << 3 | (0 if kind in _VARINTS else 2)
-        by_tag[tag] = (field, kind, nested)
-        in_order.append((field, kind, varint(tag), nested))
-        if kind == "bool":
-            flags.append(field)
-
-    def encode(value: Mapping[str, Any] | None) -> bytes:
-        parts: list[bytes] = []
-        for field, kind, tag, nested in in_order:
-            content = value.get(field) if value else None
-            if content is None or content is False:
-                continue
-            if kind in _VARINTS:
-                parts.append(tag + varint(int(content)))
-            elif kind == "string":
-                parts.append(delimited(tag, as_bytes(content)))
-            elif kind == "strings":
-                parts += [delimited(tag, as_bytes(element)) for element in content]
-            elif kind == "record":
-                parts.append(delimited(tag, nested.encode(content)))  # type: ignore[union-attr]
-            else:
-                parts += [delimited(tag, nested.encode(element)) for element in content]  # type: ignore[union-attr]
-        return b"".join(parts)
-
-    def decode(data: bytes) -> dict[str, Any] | None:
-        if not data:
-            return None
-        result: dict[str, Any] = dict.fromkeys(flags, False)
-        for tag, number, start, end in fields(data, 0, len(data)):
-            known = by_tag.get(tag)
-            if known is None:
-                continue
-            field, kind, nested = known
-            if kind in _VARINTS:
-                result[field] = _VARINTS[kind](number)
-            elif kind == "string":
-                result[field] = text(data[start:end])
-            elif kind == "strings":
-                result.setdefault(field, []).append(text(data[start:end]))
-            elif kind == "record":
-                result[field] = nested.decode(data[start:end]) or {}  # type: ignore[union-attr]
-            else:
-                result.setdefault(field, []).append(nested.decode(data[start:end]) or {})  # type: ignore[union-attr]
-        return result
-
-    return Message(name, encode, decode)
-
-
-_KEY = record("ServiceKey", [(1, "id", "string")])
-_DICT_STATS = record("DictStats", [(1, "allocated_slabs", "int64"), (2, "capacity", "int64")])
-
-ROUTE = record(
-    "Route",
-    [
-        (1, "id", "string"),
-        (2, "created_at", "int64"),
-        (3, "updated_at", "int64"),
-        (4, "name", "string"),
-        (5, "protocols", "strings"),
-        (6, "methods", "strings"),
-        (7, "hosts", "strings"),
-        (8, "paths", "strings"),
-        (9, "headers", "strings"),
-        (10, "https_redirect_status_code", "int32"),
-        (11, "regex_priority", "int32"),
-        (12, "strip_path", "bool"),
-        (13, "preserve_host", "bool"),
-        (14, "snis", "strings"),
-        (15, "sources", "strings"),
-        (16, "destinations", "strings"),
-        (17, "tags", "strings"),
-        (18, "service", "record", _KEY),
-    ],
-)
-SERVICE = record(
-    "Service",
-    [
-        (1, "id", "string"),
-        (2, "created_at", "int64"),
-        (3, "updated_at", "int64"),
-        (4, "name", "string"),
-        (5, "retries", "int32"),
-        (6, "protocol", "string"),
-        (7, "host", "string"),
-        (8, "port", "int32"),
-        (9, "path", "string"),
-        (10, "connect_timeout", "int32"),
-        (11, "write_timeout", "int32"),
-        (12, "read_timeout", "int32"),
-        (13, "tags", "strings"),
-        (14, "client_certificate", "record", _KEY),
-    ],
-)
-CONSUMER = record(
-    "Consumer",
-    [
-        (1, "id", "string"),
-        (2, "created_at", "int64"),
-        (3, "username", "string"),
-        (4, "custom_id", "string"),
-        (5, "tags", "strings"),
-    ],
-)
-CREDENTIAL = record("AuthenticatedCredential", [(1, "id", "string"), (2, "consumer_id", "string")])
-MEMORY_STATS = record(
-    "MemoryStats",
-    [
-        (
-            1,
-            "lua_shared_dicts",
-            "record",
-            record("LuaSharedDicts", [(1, "kong", "record", _DICT_STATS), (2, "kong_db_cache", "record", _DICT_STATS)]),
-        ),
-        (
-            2,
-            "workers_lua_vms",
-            "records",
-            record("WorkerLuaVm", [(1, "http_allocated_gc", "int64"), (2, "pid", "int64")]),
-        ),
-    ],
-)
-
 EMPTY = Message("Empty", _encode_empty, _decode_empty)
 STRING = Message("String", _encode_nullable_text, _decode_text)
 INT = Message("Int", _encode_int, _decode_int)
@@ -523,13 +344,3 @@ BY_NAME: Mapping[str, Message] = {
         MEMORY_STATS,
     )
 }
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nil"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes)):
-        return "table"
-    return "number" if isinstance(value, (int, float)) else "string"

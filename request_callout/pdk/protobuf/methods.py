@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from request_callout.pdk.protobuf.frames import frame
-from request_callout.pdk.protobuf.messages import BY_NAME, Message
+from request_callout.pdk.protobuf.message import Message
+from request_callout.pdk.protobuf.messages import BY_NAME
 from request_callout.pdk.protobuf.wire import FrameError
 
 MAX_ARGS = 1000
