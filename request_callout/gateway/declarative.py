@@ -188,6 +188,10 @@ def _take_one(
             errors[name] = problem
     for name, problem in validate(schema, entity).items():
         errors.setdefault(name, problem)
+    if kind == "routes" and not errors:
+        problem = kinds.route_problem(entity)
+        if problem:
+            errors["@entity"] = [problem]
     if kind == "vaults" and isinstance(entity.get("name"), str) and entity["name"] != "env":
         errors["name"] = f"vault '{entity['name']}' is not installed"
     for name, inner in children.items():
@@ -202,8 +206,6 @@ def _take_one(
 
 def _keep(work: _Flattening, kind: str, entity: dict[str, Any]) -> str:
     kept = work.entities.setdefault(kind, {})
-    if entity["id"] in kept:
-        return f"uniqueness violation: '{kind}' entity with primary key set to '{entity['id']}' already declared"
     unique = {"consumers": ("username", "custom_id"), "keyauth_credentials": ("key",)}
     for name in unique.get(kind, (kinds.NAME_OF[kind],) if kind in kinds.NAME_OF else ()):
         value = entity.get(name)
@@ -213,6 +215,8 @@ def _keep(work: _Flattening, kind: str, entity: dict[str, Any]) -> str:
             return f"uniqueness violation: '{kind}' entity with {name} set to '{value}' already declared"
         if name == kinds.NAME_OF.get(kind):
             work.by_name[kind, value] = entity["id"]
+    if entity["id"] in kept:
+        return f"uniqueness violation: '{kind}' entity with primary key set to '{entity['id']}' already declared"
     kept[entity["id"]] = entity
     return ""
 

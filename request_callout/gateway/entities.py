@@ -239,6 +239,21 @@ SCHEMAS: Mapping[str, Definition] = {
 """All kinds but ``plugins``, whose schema depends on the plugin (``plugin_schema``)."""
 
 
+def route_problem(route: Mapping[str, Any]) -> str | None:
+    """What Kong says of a route that nothing can match: which fields it may have depends on its protocols."""
+    secure = bool({"https", "grpcs"} & set(route["protocols"]))
+    names = ["hosts", "headers", "paths"]
+    if {"http", "https"} & set(route["protocols"]):
+        names.insert(0, "methods")
+        protocol = "https" if secure else "http"
+    else:
+        protocol = "grpcs" if secure else "grpc"
+    if any(route.get(name) for name in names):
+        return None
+    listed = ", ".join(f"'{name}'" for name in [*names, *(["snis"] if secure else [])])
+    return f"must set one of {listed} when 'protocols' is '{protocol}'"
+
+
 def plugin_schema(plugin: Definition) -> Definition:
     """The schema of a ``plugins`` entity with the fields that one plugin's own schema specialises."""
     own: dict[str, Definition] = {}

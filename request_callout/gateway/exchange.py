@@ -37,11 +37,16 @@ class Headers:
         return next(iter(self.all(name)), None)
 
     def set(self, name: str, values: Sequence[str]) -> None:
-        """Replace a field: the first of its lines stays where it is, the others go."""
+        """Replace a field as nginx does: its first line keeps place and spelling, further values go to the end."""
         wanted = name.lower()
-        at = next((i for i, (one, _) in enumerate(self._fields) if one.lower() == wanted), len(self._fields))
-        kept = [pair for pair in self._fields if pair[0].lower() != wanted]
-        self._fields = [*kept[:at], *((name, value) for value in values), *kept[at:]]
+        kept: list[tuple[str, str]] = []
+        rest = list(values)
+        for one, value in self._fields:
+            if one.lower() != wanted:
+                kept.append((one, value))
+            elif rest and len(rest) == len(values):
+                kept.append((one, rest.pop(0)))
+        self._fields = kept + [(name, value) for value in rest]
 
     def add(self, name: str, value: str) -> None:
         """Add a line at the end."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from request_callout.gateway.entities import CHILDREN, FOREIGN, NAME_OF
+from request_callout.gateway.entities import CHILDREN, FOREIGN
 from request_callout.gateway.schema_rules import Errors
 
 
@@ -41,7 +41,7 @@ def _of_entity(kind: str, entity: Mapping[str, Any], problem: Any) -> Iterator[d
     if not own:
         return
     entry: dict[str, Any] = {"entity_type": kind.removesuffix("s"), "entity": shown, "errors": list(_leaves(own, ""))}
-    name = entity.get("name" if kind == "plugins" else NAME_OF.get(kind, "name"))
+    name = entity.get("name")
     if isinstance(name, str):
         entry["entity_name"] = name
     if isinstance(entity.get("id"), str):

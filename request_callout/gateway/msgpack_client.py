@@ -172,7 +172,8 @@ def _result(exchange: Exchange, around: Surroundings, method: str, args: Any) ->
     if method == "kong.request.get_uri_captures":
         # What the whole match is, number 0, makes the table a map; without captures it is an empty array.
         return {"unnamed": result["unnamed"] or [], "named": result["named"] or []}
-    return _as_table(result)
+    # The nulls of a JSON body are values to Lua, packed as nil; elsewhere None is nil itself.
+    return result if method == "kong.request.get_body" else _as_table(result)
 
 
 def _lines(value: Value) -> Value:

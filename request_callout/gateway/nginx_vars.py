@@ -67,7 +67,7 @@ def _known(x: Exchange, name: str) -> str | None:
         case "uri" | "document_uri":
             return normalized(path_of(client.target))
         case "args" | "query_string":
-            return x.args
+            return x.args or None
         case "is_args":
             return "?" if x.args else ""
         case "content_type":

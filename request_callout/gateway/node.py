@@ -61,7 +61,7 @@ def plugin_schemas(external: Definition) -> dict[str, Definition]:
 
     def check(source: str) -> str | None:
         problems = function_lua().check(source, False)
-        return "; ".join(f"line {line}: {message}" for line, message in problems) or None
+        return "; ".join(f"{_chunk(source)}:{line}: {message}" for line, message in problems) or None
 
     functions = {name: function_plugin(name, check) for name in ("pre-function", "post-function")}
     return {PLUGIN: external, "key-auth": KEY_AUTH, **functions}
@@ -141,6 +141,12 @@ class Gateway:
         await self._session.close()
         if self._server is not None:
             await self._server.stop()
+
+
+def _chunk(source: str) -> str:
+    """How Lua names a source in its messages: by its first line."""
+    first, newline, _ = source.partition("\n")
+    return f'[string "{first[:45]}..."]' if newline or len(first) > 45 else f'[string "{first}"]'
 
 
 def _config_of(schema: Definition) -> Definition:

@@ -128,14 +128,26 @@ def _string(value: Value, what: str) -> str:
     return value
 
 
+def _kind(value: Value) -> str:
+    """Lua's name for the type of a value."""
+    if value is None:
+        return "nil"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    return "string" if isinstance(value, str) else "table"
+
+
 def _header_values(name: Value, value: Value) -> list[str]:
     """A header's value as the lines to send; raises PdkFailure for what Kong refuses."""
     if not isinstance(name, str):
-        raise PdkFailure(f"invalid header name {name!r}: expected string")
+        raise PdkFailure(f'invalid header name "{name}": got {_kind(name)}, expected string')
     if isinstance(value, list):
         elements = [one for one in value if one is not None]
-        if not all(isinstance(one, str) for one in elements):
-            raise PdkFailure(f"invalid header value in array {name!r}: expected string")
+        wrong = next((one for one in elements if not isinstance(one, str)), None)
+        if wrong is not None:
+            raise PdkFailure(f'invalid header value in array "{name}": got {_kind(wrong)}, expected string')
         return [_safe(one) for one in elements]
     if isinstance(value, dict) and not value:
         return []
@@ -145,7 +157,9 @@ def _header_values(name: Value, value: Value) -> list[str]:
         return [f"{value:.14g}"]
     if isinstance(value, str):
         return [_safe(value)]
-    raise PdkFailure(f'invalid header value for "{name}": expected array of string, string, number or boolean')
+    raise PdkFailure(
+        f'invalid header value for "{name}": got {_kind(value)}, expected array of string, string, number or boolean'
+    )
 
 
 def _safe(value: str) -> str:
@@ -302,6 +316,12 @@ def _checked_headers(headers: Value) -> dict[str, list[str]]:
     return {name: _header_values(name, value) for name, value in headers.items()}
 
 
+def _exit_headers(headers: Value) -> dict[str, list[str]]:
+    if headers is not None and not isinstance(headers, (dict, list)):
+        raise PdkFailure("headers must be a nil or table")
+    return {} if headers is None else _checked_headers(headers)
+
+
 def _set_status(x: Exchange, around: Surroundings, status: Value = None) -> None:
     # The upstream's status replaces it, and so does an exit: here it is only checked.
     _status(status, 100)
@@ -319,7 +339,7 @@ def _exit(x: Exchange, around: Surroundings, status: Value = None, body: Value =
     code = _status(status, 100)
     if body is not None and not isinstance(body, (str, bytes, dict, list)):
         raise PdkFailure("body must be a nil, string or table")
-    given = {} if headers is None else _checked_headers(headers)
+    given = _exit_headers(headers)
     lines = [(_safe_name(name.replace("_", "-")), tuple(values)) for name, values in given.items()]
     lines = [line for line in lines if line[0].lower() != "transfer-encoding"]
     content: bytes | None
@@ -333,9 +353,10 @@ def _exit(x: Exchange, around: Surroundings, status: Value = None, body: Value =
 
 
 def _json(value: Value) -> bytes:
-    # cjson writes an empty table as an object.
+    # cjson writes an empty table as an object, and escapes slashes.
     try:
-        return b"{}" if value == [] else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        encoded = b"{}" if value == [] else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return encoded.replace(b"/", b"\\/")
     except TypeError as error:
         raise PdkFailure(f"body encoding failed while flushing response: {error}") from None
 
@@ -348,7 +369,7 @@ def _error(
         message = text(_json(message))
     if message is not None and not isinstance(message, str):
         raise PdkFailure("message must be a nil, a string or a table")
-    given = {} if headers is None else _checked_headers(headers)
+    given = _exit_headers(headers)
     lines = [(_safe_name(name), tuple(values)) for name, values in given.items()]
     error_exit(x, code, message, lines)
     raise Exited
@@ -445,6 +466,8 @@ def _add_request_header(x: Exchange, around: Surroundings, name: Value = None, v
     if isinstance(value, list) and value:
         raise PdkFailure("a table cannot be added as one value of a header")
     _set_one(x, str(name), x.headers.all(str(name)) + values)
+    if str(name).lower() == "host":
+        x.upstream_host = values[0]
 
 
 def _clear_request_header(x: Exchange, around: Surroundings, name: Value = None) -> None:

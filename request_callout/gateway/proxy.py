@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
@@ -18,6 +17,7 @@ from multidict import CIMultiDict
 
 from request_callout.gateway import kong_errors, pdk_calls
 from request_callout.gateway.exchange import Body, ClientRequest, Exchange, Exit, Headers
+from request_callout.gateway.nginx_status import CLOSING, HANDLED, page, reason_phrase
 from request_callout.gateway.router import Match
 from request_callout.gateway.runtime import Runtime
 from request_callout.gateway.upstream import SERVER_TOKEN, Session, UpstreamFailure, answer
@@ -26,9 +26,13 @@ from request_callout.values import text
 
 _LOG = logging.getLogger("request_callout.gateway")
 
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
 _HIDDEN = frozenset(
     ["x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering", "x-accel-charset"]
+)
+# Kong's nginx says for these types that they are in UTF-8, if nothing else is said (``charset UTF-8``).
+_CHARSET_TYPES = frozenset(
+    ["text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"]
 )
 # nginx keeps these once: the upstream's replaces what was set before.
 _SINGLE = frozenset({"content-type", "content-length", "content-encoding", "date", "etag", "last-modified", "server"})
@@ -135,7 +139,12 @@ def _route(x: Exchange, runtime: Runtime) -> bool:
         pdk_calls.error_exit(x, 404, "no Route matched with those values")
         return False
     x.match = match
+    # Taken before any plugin runs: what plugins change in these fields does not count.
+    via, version = x.headers.first("via"), f"{client.version:.1f} {SERVER_TOKEN}"
+    before = x.headers.first("x-forwarded-for")
     x.forwarded = {
+        "via": f"{via}, {version}" if via else version,
+        "for": f"{before}, {client.remote_addr}" if before else client.remote_addr,
         "proto": client.scheme,
         "host": x.host,
         "port": str(client.server_port),
@@ -178,17 +187,35 @@ def _protocol_fits(x: Exchange, match: Match) -> bool:
     return True
 
 
-def _nginx_error(x: Exchange, status: int) -> None:
-    """The answer to an error that nginx, not a plugin, has met (``kong/error_handlers.lua``)."""
+def _with_page(x: Exchange, exit_: Exit) -> Exit:
+    """An error or redirect without a body gets nginx's page, or what Kong's error handler makes of it."""
+    if exit_.body is not None or exit_.status < 300:
+        return exit_
+    if exit_.status in HANDLED:
+        body, kind = _handled(x, exit_.status)
+    else:
+        body, kind = page(exit_.status), "text/html"
+    if not body:
+        return exit_
+    kept = tuple(line for line in exit_.headers if line[0].lower() != "content-type")
+    return Exit(exit_.status, body, (*kept, ("Content-Type", (kind,))))
+
+
+def _handled(x: Exchange, status: int) -> tuple[bytes, str]:
     accept = x.headers.all("accept")[:1] or x.headers.all("content-type")[:1] or ["text/plain"]
     kind = kong_errors.content_type(accept)
-    body = kong_errors.body(kind, status, None, x.request_id)
+    return kong_errors.body(kind, status, None, x.request_id), kind
+
+
+def _nginx_error(x: Exchange, status: int) -> None:
+    """The answer to an error that nginx, not a plugin, has met (``kong/error_handlers.lua``)."""
+    body, kind = _handled(x, status)
     x.exit = Exit(status, body, (("Content-Type", (kind,)),))
 
 
 async def _send_exit(request: web.Request, x: Exchange, proxied_at: float | None = None) -> web.StreamResponse:
     """Send Kong's own answer; ``proxied_at`` if the upstream was tried before."""
-    exit_ = x.exit or Exit(500, None)
+    exit_ = _with_page(x, x.exit or Exit(500, None))
     headers = x.response_headers
     for name, values in exit_.headers:
         headers.set(name, values)
@@ -197,18 +224,17 @@ async def _send_exit(request: web.Request, x: Exchange, proxied_at: float | None
         headers.set("Content-Length", [str(len(body))])
     if proxied_at is None:
         headers.set("X-Kong-Response-Latency", [_milliseconds(x.started_at)])
-        headers.set("Server", [SERVER_TOKEN])
+        if headers.first("via") != SERVER_TOKEN:
+            headers.set("Server", [SERVER_TOKEN])
     else:
         headers.set("X-Kong-Upstream-Latency", [_milliseconds(proxied_at)])
         headers.set("X-Kong-Proxy-Latency", [_milliseconds(x.started_at, proxied_at)])
         headers.set("Via", [f"1.1 {SERVER_TOKEN}"])
         headers.set("Server", [SERVER_TOKEN])
     headers.set("X-Kong-Request-Id", [x.request_id])
-    try:
-        reason = HTTPStatus(exit_.status).phrase
-    except ValueError:
-        reason = ""
-    response = _Answer(exit_.status, reason, headers)
+    response = _Answer(exit_.status, reason_phrase(exit_.status), headers, dated=True)
+    if (x.exit is None or x.exit.body is None) and exit_.status in CLOSING:
+        response.force_close()
     await response.prepare(request)
     if body and request.method != "HEAD" and not _has_no_body(exit_.status):
         await response.write(body)
@@ -217,11 +243,12 @@ async def _send_exit(request: web.Request, x: Exchange, proxied_at: float | None
 
 
 class _Answer(web.StreamResponse):
-    """An answer with the header fields given to it and no others but Date."""
+    """An answer with the header fields given to it and none of aiohttp's own (``_as_nginx_writes``)."""
 
-    def __init__(self, status: int, reason: str, headers: Headers) -> None:
+    def __init__(self, status: int, reason: str, headers: Headers, *, dated: bool) -> None:
         super().__init__(status=status, reason=reason, headers=CIMultiDict(headers))
-        self.has_content_type = headers.first("content-type") is not None
+        names = ("Content-Type", "Server") if dated else ("Content-Type", "Server", "Date")
+        self.unwanted = [name for name in names if headers.first(name) is None]
 
 
 def _has_no_body(status: int) -> bool:
@@ -251,7 +278,7 @@ async def _send_upstream(
     headers.set("X-Kong-Upstream-Latency", [_milliseconds(sent_at)])
     headers.set("X-Kong-Proxy-Latency", [_milliseconds(x.started_at, sent_at)])
     headers.set("X-Kong-Request-Id", [x.request_id])
-    response = _Answer(upstream.status, upstream.reason or "", headers)
+    response = _Answer(upstream.status, upstream.reason or "", headers, dated=False)
     await response.prepare(request)
     if request.method != "HEAD" and not _has_no_body(upstream.status):
         async with _broken_off(request):
@@ -278,6 +305,14 @@ def _milliseconds(start: float, end: float | None = None) -> str:
 
 
 async def _as_nginx_writes(request: web.Request, response: web.StreamResponse) -> None:
-    """Take back the content type that aiohttp adds where there is none."""
-    if isinstance(response, _Answer) and not response.has_content_type:
-        response.headers.popall("Content-Type", None)
+    """Take back what aiohttp adds, and add what nginx does."""
+    if not isinstance(response, _Answer):
+        return
+    for name in response.unwanted:
+        response.headers.popall(name, None)
+    if response.keep_alive:
+        response.headers.add("Connection", "keep-alive")
+    kind = response.headers.get("Content-Type", "")
+    is_redirect = 300 <= response.status < 400
+    if not is_redirect and kind.partition(";")[0].strip().lower() in _CHARSET_TYPES and "charset=" not in kind.lower():
+        response.headers["Content-Type"] = f"{kind}; charset=UTF-8"

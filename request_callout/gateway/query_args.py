@@ -9,6 +9,7 @@ from request_callout.values import Value, raw, text
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _TO_ESCAPE = re.compile(rb"[^A-Za-z0-9\-._~]")
+_TO_FORM = re.compile(rb"[^A-Za-z0-9\-._* ]")
 
 Argument = str | bool | list[str | bool]
 
@@ -61,12 +62,20 @@ def encode(args: Mapping[str, Value]) -> str:
                 shown = f"{one:.14g}" if isinstance(one, float) else str(one)
                 pieces.append(f"{_escape(name)}={_escape(shown)}")
             else:
-                raise TypeError(f"attempt to use {type(one).__name__} as query arg value")
+                raise TypeError("attempt to use table as query arg value")
         parts.append("&".join(pieces))
     return "&".join(sorted(parts))
 
 
 def without(query: str, name: str) -> str:
-    """The query without the arguments of one name, the rest as it was."""
-    kept = [piece for piece in query.split("&") if _unescape(piece.partition("=")[0]) != name]
+    """The query without the arguments of one name; the rest is written anew, as a form is encoded."""
+    kept = []
+    for piece in query.split("&"):
+        key, _, value = piece.partition("=")
+        if piece and _unescape(key) != name:
+            kept.append(f"{_form(_unescape(key))}={_form(_unescape(value))}")
     return "&".join(kept)
+
+
+def _form(piece: str) -> str:
+    return _TO_FORM.sub(lambda found: b"%%%02X" % found[0][0], raw(piece)).decode("ascii").replace(" ", "+")

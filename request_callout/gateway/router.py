@@ -58,6 +58,8 @@ class Router:
         ``path`` is normalised, ``host`` the Host header (``name`` or ``name:port``), ``port`` the one that was
         connected to; ``headers`` have lower-case names.
         """
+        if not _is_utf8(path):
+            return None
         name = _host_name(host or "")
         for one in self._candidates:
             route = one.route
@@ -73,6 +75,11 @@ class Router:
             if found is not None:
                 return found
         return None
+
+
+def _is_utf8(path: str) -> bool:
+    """Kong's router works on text: a path that is none matches nothing."""
+    return not any("\udc80" <= character <= "\udcff" for character in path)
 
 
 def _path_match(one: _Candidate, path: str) -> Match | None:
@@ -151,13 +158,13 @@ def _priority(route: Route, paths: Sequence[str]) -> int:
 
 def _host_name(host: str) -> str:
     name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower()
+    return name if colon and port.isdigit() else host
 
 
 def _host_rule(host: str) -> Callable[[str, int], bool]:
     name, colon, digits = host.rpartition(":")
     port = int(digits) if colon and digits.isdigit() else None
-    name = (name if port is not None else host).lower()
+    name = name if port is not None else host
     if name.startswith("*"):
         return lambda asked, to: asked.endswith(name[1:]) and (port is None or to == port)
     if name.endswith("*"):

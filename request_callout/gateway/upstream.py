@@ -1,7 +1,7 @@
 """The request to the upstream, as Kong's nginx sends it, and what becomes of its failures.
 
-Of the HTTP client's own: ``Host`` comes first, a ``?`` with nothing after it is not sent, and a POST without a body says
-``Content-Length: 0``.
+Of the HTTP client's own: ``Host`` comes first, a ``?`` with nothing after it is not sent, and a POST without a body
+says ``Content-Length: 0``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from request_callout.gateway.exchange import Exchange
+from request_callout.gateway.exchange import Exchange, Headers
 from request_callout.gateway.model import Service
 
 SERVER_TOKEN = "kong/3.9.1"  # noqa: S105 - the Server header
@@ -67,17 +67,18 @@ class Session:
         """A session that changes nothing by itself: no redirects, cookies, decompression or limits."""
         # Kong does not verify upstreams' certificates unless told to (proxy_ssl_verify off).
         connector = aiohttp.TCPConnector(limit=0, ssl=False, keepalive_timeout=60, use_dns_cache=False)
-        return cls(
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-                timeout=aiohttp.ClientTimeout(total=None),
-                max_line_size=64 * 1024,
-                max_field_size=64 * 1024,
-            )
+        client = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None),
+            max_line_size=64 * 1024,
+            max_field_size=64 * 1024,
         )
+        # The attempts are counted here; aiohttp has no public way to make just one.
+        client._retry_connection = False
+        return cls(client)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -88,27 +89,27 @@ def forwarded_headers(x: Exchange) -> CIMultiDict[str]:
     """The header fields for the upstream: Kong's own first, then the client's as plugins left them."""
     client = x.client
     fields: CIMultiDict[str] = CIMultiDict()
-    version = f"{client.version:.1f}"
-    inbound = x.headers.first("via")
-    fields.add("Via", f"{inbound}, {version} {SERVER_TOKEN}" if inbound else f"{version} {SERVER_TOKEN}")
+    fields.add("Via", x.forwarded["via"])
     fields.add("Host", x.upstream_host or _host_field(x))
     fields.add("Connection", "keep-alive")
-    before = x.headers.first("x-forwarded-for")
-    fields.add("X-Forwarded-For", f"{before}, {client.remote_addr}" if before else client.remote_addr)
-    for name in ("Proto", "Host", "Port", "Path", "Prefix"):
+    for name in ("For", "Proto", "Host", "Port", "Path", "Prefix"):
         value = x.forwarded.get(name.lower())
         if value:
             fields.add(f"X-Forwarded-{name}", value)
     fields.add("X-Real-IP", client.remote_addr)
     fields.add("X-Kong-Request-Id", x.request_id)
-    if "trailers" in [one.strip() for one in (x.headers.first("te") or "").split(",")]:
+    came = Headers(client.headers)
+    spelling: dict[str, str] = {}
+    if "trailers" in [one.strip() for one in (came.first("te") or "").split(",")]:
         fields.add("TE", "trailers")
     if x.body.size or x.body.changed or x.headers.first("content-length") is not None:
         fields.add("Content-Length", str(x.body.size))
-    dropped = _REPLACED | {one.strip().lower() for line in x.headers.all("connection") for one in line.split(",")}
+    dropped = _REPLACED | {one.strip().lower() for line in came.all("connection") for one in line.split(",")}
     for name, value in x.headers:
-        if name.lower() not in dropped:
-            fields.add(name, value)
+        lower = name.lower()
+        if lower not in dropped:
+            # The client takes lines of one name together only if they are spelled alike.
+            fields.add(spelling.setdefault(lower, name), value)
     return fields
 
 

@@ -81,7 +81,9 @@ class _LocalHost:
             return None if result.content is None else result.content.decode("utf-8", "surrogateescape")
         if method == "kong.request.get_headers":
             return Headers(result)
-        return None if isinstance(result, pdk_calls.Failure) else _as_table(result)
+        if method == "kong.ctx.shared.get":
+            return _as_table(result)
+        return None if isinstance(result, pdk_calls.Failure) else result
 
     def shortcut(self, name: Shortcut) -> Value:
         raise PdkError(f"{name} is not available in functions")
