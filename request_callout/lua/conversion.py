@@ -143,7 +143,7 @@ def _number(value: int) -> bytes:
     if -0x80000000 <= value <= 0x7FFFFFFF:
         return _pack_int(6, value)
     try:
-        return _pack_float(7, value)
+        return _pack_float(7, float(value))
     except OverflowError:
         raise ValueError("a number is too large for Lua") from None
 

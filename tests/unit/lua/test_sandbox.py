@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import pytest
+
+from request_callout.config.settings import LuaSettings
+from request_callout.lua import Lua, ScriptError, state
+
+from tests.unit.lua.recording_host import Bench
+
+# What kong-lua-sandbox 1.1 gives, by library.
+BASE = "_VERSION assert error ipairs next pairs pcall select tonumber tostring type unpack xpcall _G require"
+LIBRARIES = {
+    "coroutine": "create resume running status wrap yield",
+    "math": "abs acos asin atan atan2 ceil cos cosh deg exp fmod floor frexp huge ldexp log log10 max min modf pi pow "
+    "rad random sin sinh sqrt tan tanh",
+    "os": "clock date difftime time",
+    "string": "byte char find format gmatch gsub len lower match rep reverse sub upper",
+    "table": "concat insert maxn remove sort",
+}
+ABSENT = """
+    load loadstring loadfile dofile getfenv setfenv rawget rawset rawequal rawlen getmetatable setmetatable
+    collectgarbage gcinfo print module newproxy io debug package ffi jit python bit
+    string.dump math.randomseed os.execute os.exit os.getenv os.remove os.rename os.tmpname os.setlocale
+"""
+
+
+def test_the_sandbox_has_kongs_functions() -> None:
+    """Every function of kong-lua-sandbox 1.1 is there, and require."""
+    names = BASE.split() + [f"{library}.{name}" for library, names in LIBRARIES.items() for name in names.split()]
+    found = Bench().result(f"return {{{', '.join(f'{name} == nil' for name in names)}}}")
+    assert [name for name, absent in zip(names, found, strict=True) if absent] == []
+
+
+def test_the_sandbox_lacks_everything_else() -> None:
+    """Loaders, metatables, raw access, input and output, and the host are not there."""
+    names = ABSENT.split()
+    found = Bench().result(f"return {{{', '.join(f'{name} == nil' for name in names)}}}")
+    assert [name for name, absent in zip(names, found, strict=True) if not absent] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "string.upper = nil",
+        "string.mine = 1",
+        "table.insert = nil",
+        "math.pi = 3",
+        "os.time = nil",
+        "coroutine.wrap = nil",
+        "kong.request.get_path = nil",
+        "kong.mine = 1",
+        "kong.ctx.mine = 1",
+        "kong.log.err = nil",
+        "ngx.null = 1",
+        "ngx.re.match = 1",
+        "require('cjson').encode = nil",
+        "kong.unknown.thing = 1",
+    ],
+)
+def test_libraries_cannot_be_replaced(source: str) -> None:
+    """Writing to a library's table is an error that says so."""
+    with pytest.raises(ScriptError, match="cannot modify .* protected by the sandbox"):
+        Bench().script(source)
+
+
+def test_replacing_a_library_ends_with_the_script() -> None:
+    """A script may have a global of its own named string; methods of strings stay the sandbox's."""
+    bench = Bench()
+    assert bench.result("string = {upper = 1} return ('x'):upper()") == "X"
+    assert bench.result("return string.upper('x')") == "X"
+
+
+def test_modules() -> None:
+    """cjson can be required; others are refused, unless the server allows them and the state has them."""
+    bench = Bench()
+    assert bench.result("return require('cjson').encode({a = 1}) .. require('cjson.safe').encode({})") == '{"a":1}{}'
+    with pytest.raises(ScriptError, match="require 'resty.http' not allowed within sandbox"):
+        bench.script("require('resty.http')")
+    allowing = Bench(sandbox_requires=("bit", "resty.http"))
+    assert allowing.result("return require('bit').band(6, 3)") == 2
+    with pytest.raises(ScriptError, match="module 'resty.http' is not available here"):
+        allowing.script("require('resty.http')")
+    with pytest.raises(ScriptError, match="cannot modify bit.band"):
+        allowing.script("require('bit').band = nil")
+
+
+def test_further_globals_by_option() -> None:
+    """sandbox_environment exposes globals, and members of libraries, of the full environment."""
+    bench = Bench(sandbox_environment=("bit", "os.getenv", "rawget"))
+    assert bench.result(
+        "return {bit.bor(1, 2), type(os.getenv), type(os.time), rawget({a = 1}, 'a'), os.execute == nil}"
+    ) == [
+        3,
+        "function",
+        "function",
+        1,
+        True,
+    ]
+
+
+def test_the_unrestricted_mode_has_the_full_environment() -> None:
+    """untrusted_lua = on gives metatables, loaders, io and os, and still nothing of the host."""
+    bench = Bench(untrusted_lua="on")
+    assert bench.result(
+        "return {setmetatable({}, {__index = function() return 1 end}).x, loadstring('return 2')(), "
+        "load(function() return nil end) ~= nil, type(io.open), type(os.getenv), type(require('ffi')), python == nil}"
+    ) == [1, 2, True, "function", "function", "table", True]
+    with pytest.raises(ScriptError, match="instructions"):
+        bench.script("setmetatable({}, {__index = function() while true do end end}).x()")
+    assert bench.result("y = 1 return loadstring('return y')() == nil") is True
+
+
+def test_switched_off_lua_is_refused() -> None:
+    """untrusted_lua = off refuses every script and expression, with a message that names the option."""
+    lua = Lua(LuaSettings(untrusted_lua="off"))
+    for source, is_expression in (("return 1", False), ("1", True)):
+        ((_, message),) = lua.check(source, is_expression)
+        assert "untrusted_lua" in message
+    with pytest.raises(ScriptError, match="untrusted_lua"):
+        lua.script("return 1", "where")
+    with pytest.raises(ScriptError, match="untrusted_lua"):
+        lua.template("$(1)", "where")
+    assert lua.template("plain", "where").render(Bench().context) == "plain"
+
+
+WALK = rb"""
+do
+  local seen, odd = {}, {}
+  local getmetatable = debug.getmetatable
+  local python_objects = debug.getregistry().POBJECT
+  local function walk(value, path, depth)
+    local kind = type(value)
+    if kind == "cdata" or kind == "userdata" then
+      local mt = getmetatable(value)
+      if kind == "cdata" or (mt and (mt == python_objects or rawget(mt, "__gc") or rawget(mt, "__index"))) then
+        odd[#odd + 1] = path
+      end
+    end
+    if kind == "function" and debug.getinfo(value, "S").what == "C" then
+      local i = 1
+      while true do
+        local name, upvalue = debug.getupvalue(value, i)
+        if not name then break end
+        if type(upvalue) == "userdata" then odd[#odd + 1] = path .. "^" .. i end
+        i = i + 1
+      end
+    end
+    if kind ~= "table" or seen[value] then return end
+    seen[value] = true
+    for k, v in pairs(value) do
+      walk(k, path .. ".<key>")
+      walk(v, path .. "." .. tostring(k))
+    end
+    local mt = getmetatable(value)
+    if mt then walk(rawget(mt, "__index"), path .. ".__index") end
+  end
+  walk(base, "_G")
+  walk(getmetatable("").__index, "string")
+  walk(modules, "require")
+  if PLANT then walk(PLANT, "planted") end
+  local count = 0
+  for _ in pairs(seen) do count = count + 1 end
+  WALKED = count .. ":" .. table.concat(odd, " ")
+end
+"""
+
+
+def _walked(monkeypatch: pytest.MonkeyPatch, before: bytes = b"") -> tuple[int, str]:
+    prelude = dict(state._prelude())
+    head, _, tail = prelude["sandbox"].rpartition(b"return {")
+    prelude["sandbox"] = head + before + WALK + b"return {" + tail
+    monkeypatch.setattr(state, "_prelude", lambda: prelude)
+    count, _, odd = state.State(LuaSettings())._runtime.globals()[b"WALKED"].decode().partition(":")
+    return int(count), odd
+
+
+def test_no_object_of_python_is_within_a_scripts_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tables reachable from a script's globals hold no userdata of the host, and functions none as upvalue."""
+    count, odd = _walked(monkeypatch)
+    assert count > 20
+    assert odd == ""
+
+
+def test_the_walk_would_find_an_object_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check above fails if a Python object is planted."""
+    registry = b"for k, v in pairs(debug.getregistry()) do if k == 'Py_None' then PLANT = {v} end end "
+    assert _walked(monkeypatch, registry)[1] == "planted.1"
