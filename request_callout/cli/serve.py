@@ -196,7 +196,10 @@ def serve(path: str, protocol: str, grace_s: float, **values: Any) -> None:
 
     process.set_up_logging(values["log_level"])
     info = plugin_info()
-    engine = Engine(_settings(values))
+    try:
+        engine = Engine(_settings(values))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     server: process.Server
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer

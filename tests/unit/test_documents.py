@@ -1,0 +1,104 @@
+"""What the README and the files at the top level say is true: commands, fields, options, paths."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from request_callout.cli import main
+from request_callout.config.schema import json_schema
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"(?:^|[\s/])request-callout ((?:serve|dump|validate|gateway|demo)\b[^\n#>|&]*)", re.MULTILINE)
+
+
+def commands_of(name: str) -> list[str]:
+    """The command lines of ours that a file shows."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith(".md"):
+        text = "\n".join(re.findall(r"```(?:sh|ini)\n(.*?)```", text, re.DOTALL))
+    return [found.strip() for found in COMMAND.findall(text)]
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        pytest.param(file, line, id=f"{file}: {line}")
+        for file in ("README.md", "kong.conf", "docker-compose.yml")
+        for line in commands_of(file)
+    ],
+)
+def test_every_shown_command_is_one(file: str, line: str) -> None:
+    """A command line that a document shows names a command of ours and options that it has."""
+    name, *arguments = shlex.split(line)
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {argument.partition("=")[0] for argument in arguments if argument.startswith("--")} <= known
+
+
+def test_documents_show_commands() -> None:
+    """The check above has something to look at."""
+    assert len(commands_of("README.md")) >= 5
+    assert commands_of("kong.conf")
+    assert commands_of("docker-compose.yml")
+
+
+def leaves(node: dict[str, Any], path: str) -> list[str]:
+    if "properties" in node:
+        return [leaf for name, child in node["properties"].items() for leaf in leaves(child, f"{path}.{name}")]
+    if "properties" in node.get("items", {}):
+        return leaves(node["items"], f"{path}[]")
+    return [path.lstrip(".")]
+
+
+def test_the_readme_names_every_field() -> None:
+    """Every field of the schema stands in the README's table, those of Redis by their record."""
+    table = README[README.index("## Fields") : README.index("## Expressions and scripts")]
+    missing = [
+        path
+        for path in leaves(json_schema(), "")
+        if not path.startswith("cache.redis.") and not re.search(rf"\b{path.rpartition('.')[2]}\b", table)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_of_the_readme_exist(target: str) -> None:
+    """A file that the README links to is there."""
+    assert (ROOT / target).exists()
+
+
+def test_kong_conf_and_compose_agree() -> None:
+    """Both name the plugin, the server and its socket as ``request-callout serve`` is started beside them."""
+    conf = dict(re.findall(r"^(\w+) = (.*)$", (ROOT / "kong.conf").read_text(encoding="utf-8"), re.MULTILINE))
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    kong = {
+        key.removeprefix("KONG_").lower(): value for key, value in compose["services"]["kong"]["environment"].items()
+    }
+    for setting in (conf, kong):
+        assert setting["plugins"] == "bundled,request-callout"
+        name = setting["pluginserver_names"]
+        assert setting[f"pluginserver_{name}_query_cmd"].startswith("cat ")
+        assert setting["nginx_http_client_body_buffer_size"] == "16m"
+    shell = compose["services"]["request-callout"]["command"][-1]
+    assert f"--socket {kong['pluginserver_request_callout_socket']}" in shell
+    assert f"> {kong['pluginserver_request_callout_query_cmd'].removeprefix('cat ')}" in shell
+    assert f"--socket {conf['pluginserver_request_callout_socket']}" in (ROOT / "kong.conf").read_text(encoding="utf-8")
+
+
+def test_every_command_explains_itself() -> None:
+    """``--help`` of every command says what it does."""
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        result = CliRunner().invoke(main, [name, "--help"])
+        assert result.exit_code == 0, result.output
+        assert "Usage" in result.output
