@@ -36,7 +36,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "parse_http_time": ngx.parse_http_time,
 }
 _ENGINE_FUNCTIONS = ("compile", "problem", "set_subject", "search", "span")
-_PARTS = ("patterns", "strings", "cjson", "ngx", "re")
+_PARTS = ("settled", "patterns", "strings", "cjson", "ngx", "re")
 
 # Loads the parts in their order and returns the library; `functions` are Python's, each closed over by a Lua function.
 _LOADER = rb"""
@@ -57,14 +57,17 @@ for index = 1, #functions, 2 do
   owner[name] = enclose(functions[index + 1])
 end
 
+-- So that tostring of a number is no fast function's work, see settled.lua.
+debug.setmetatable(0, { __metatable = false })
+
 -- A light userdata of address 0, as ngx.null is: there is no other way to make one in Lua.
 host.null = require("string.buffer").decode("\3")
 
 local loaded = {}
 for index = 1, #parts do
   loaded[parts[index]] = assert(loadstring(sources[index]))(host)
-  if parts[index] == "patterns" then
-    host.patterns = loaded.patterns
+  if parts[index] == "settled" or parts[index] == "patterns" then
+    host[parts[index]] = loaded[parts[index]]
   elseif parts[index] == "strings" then
     host.pay, host.argument_error = loaded.strings.pay, loaded.strings.argument_error
   end
@@ -121,7 +124,7 @@ def install(lua: luajit21.LuaRuntime) -> Any:
 
     Fields: ``ngx`` (without ``log`` and ``var``), ``cjson``, ``cjson_safe``, ``string``, ``table``, ``null``
     (``ngx.null``), ``array_mt``, ``empty_array``, ``empty_array_mt``. The state must give and take bytes
-    (``encoding=None``). Nothing global is changed.
+    (``encoding=None``). Nothing global is changed, but that numbers get an empty metatable (see ``settled.lua``).
     """
     guard = _Guard(lua)
     engine = Engine()

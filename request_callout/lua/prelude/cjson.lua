@@ -7,8 +7,8 @@
 local host = ...
 local null, argument_error = host.null, host.argument_error
 local getmetatable, setmetatable, newproxy = debug.getmetatable, setmetatable, newproxy
-local byte, char, find, format, gsub, lower, sub = string.byte, string.char, string.find, string.format, string.gsub,
-  string.lower, string.sub
+local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
+local char, lower, sub = host.settled.char, host.settled.lower, host.settled.sub
 local concat, error, floor, next, pcall, select, tonumber, type = table.concat, error, math.floor, next, pcall, select,
   tonumber, type
 

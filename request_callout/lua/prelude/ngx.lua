@@ -4,8 +4,8 @@
 
 local host = ...
 local null, pay, argument_error = host.null, host.pay, host.argument_error
-local byte, char, find, format, gsub, sub = string.byte, string.char, string.find, string.format, string.gsub,
-  string.sub
+local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
+local char, sub = host.settled.char, host.settled.sub
 local concat, error, next, select, tonumber, tostring, type = table.concat, error, next, select, tonumber, tostring,
   type
 

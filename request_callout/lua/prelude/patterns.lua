@@ -6,7 +6,9 @@
 --
 -- compile(pattern, from) -> program; search(program, subject, init, anchored) -> first, last (captures by capture()).
 
-local byte, char, find, sub = string.byte, string.char, string.find, string.sub
+local host = ...
+local byte, find = string.byte, string.find
+local char, sub = host.settled.char, host.settled.sub
 
 local ONE, STAR, PLUS, LAZY, MAYBE = 1, 2, 3, 4, 5
 local OPEN, HERE, CLOSE, BALANCE, FRONTIER, AGAIN, AT_END, FAULT, DONE = 6, 7, 8, 9, 10, 11, 12, 13, 14

@@ -5,8 +5,7 @@
 
 local host = ...
 local pay, engine = host.pay, host.engine
-local byte, char, find, format, match, sub = string.byte, string.char, string.find, string.format, string.match,
-  string.sub
+local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, host.settled.sub
 local concat, error, floor, gmatch, setmetatable, tonumber, tostring, type = table.concat, error, math.floor,
   string.gmatch, setmetatable, tonumber, tostring, type
 
@@ -196,7 +195,10 @@ function re.match(subject, regex, options, context, result)
   local first, last = search(program, subject, position)
   if not first then
     release()
-    return nil, last
+    if last then
+      return nil, last
+    end
+    return nil
   end
   if context then
     context.pos = last + 1
@@ -258,7 +260,10 @@ function re.gmatch(subject, regex, options)
     if not first then
       position = nil
       release()
-      return nil, last
+      if last then
+        return nil, last
+      end
+      return nil
     end
     local result = collect(program, subject, first, last)
     position = last >= first and last or step(program, subject, last)
@@ -360,12 +365,18 @@ end
 
 function re.sub(subject, regex, replacement, options)
   local result, count, problem = substitute(subject, regex, replacement, options, false, 2)
-  return result, count, problem
+  if problem then
+    return nil, nil, problem
+  end
+  return result, count
 end
 
 function re.gsub(subject, regex, replacement, options)
   local result, count, problem = substitute(subject, regex, replacement, options, true, 2)
-  return result, count, problem
+  if problem then
+    return nil, nil, problem
+  end
+  return result, count
 end
 
 return re

@@ -7,10 +7,10 @@
 
 local host = ...
 local patterns = host.patterns
-local byte, char, find, format, gmatch, gsub = string.byte, string.char, string.find, string.format, string.gmatch,
-  string.gsub
-local len, lower, match, rep, reverse, sub, upper = string.len, string.lower, string.match, string.rep, string.reverse,
-  string.sub, string.upper
+local byte, find, format, gmatch, gsub = string.byte, string.find, string.format, string.gmatch, string.gsub
+local len, match, rep = string.len, string.match, string.rep
+local settled = host.settled
+local char, lower, reverse, sub, upper = settled.char, settled.lower, settled.reverse, settled.sub, settled.upper
 local concat, insert, maxn, remove = table.concat, table.insert, table.maxn, table.remove
 local error, floor, pcall, rawget, rawset, select, tostring, type = error, math.floor, pcall, rawget, rawset, select,
   tostring, type
