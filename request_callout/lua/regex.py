@@ -13,7 +13,8 @@ from typing import Any, cast
 import regex
 from cachetools import LRUCache
 
-from request_callout.lua.pcre import PatternError, translate
+from request_callout.lua.pcre import translate
+from request_callout.lua.pcre_characters import PatternError
 
 SEARCH_SECONDS = 0.05
 """CPU time that one search may take."""

@@ -47,7 +47,8 @@ def test_memory_limit_holds_across_calls(machine: Machine, call: str) -> None:
     lua = machine.lua
     function: Any = lua.execute(
         b"local lib, source = ... local f = assert(loadstring("
-        b"'local text, ngx, cjson, string = ... local result = ' .. source .. ' local more = {} for i = 1, 1000 do more[i] = {} end return #result')) "
+        b"'local text, ngx, cjson, string = ... local result = ' .. source .. "
+        b"' local more = {} for i = 1, 1000 do more[i] = {} end return #result')) "
         b"return function(text) return pcall(f, text, lib.ngx, lib.cjson, lib.string) end",
         machine.library,
         call.encode(),
