@@ -6,6 +6,7 @@ groups, with decK's shared ``_plugin_configs``. A lone plugin, as one posts it t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ class _Loader(yaml.SafeLoader):
 def read(text: str) -> Mapping[str, Any]:
     """The document in a file; raises Unreadable with the place of what is wrong."""
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        document = _json(text) or yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part) or "no valid YAML"
@@ -73,6 +74,16 @@ def read(text: str) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise Unreadable("not a declarative file: there are no names with values at its top")
     return document
+
+
+def _json(text: str) -> Any:
+    """A JSON document, None if it is none; YAML would not take the tabs that JSON may be indented with."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def plugin_configurations(document: Mapping[str, Any]) -> Iterator[PluginConfiguration]:
@@ -102,7 +113,7 @@ def file_problems(document: Mapping[str, Any]) -> list[Problem]:
 
 
 def nulls(raw: Any) -> list[Problem]:
-    """The nulls in maps: the plugin takes them as removals, but Kong's open-source schema refuses them."""
+    """The nulls that Kong's open-source schema refuses: in maps, where the plugin would remove, and for records."""
     return list(_nulls(raw, json_schema(), "config"))
 
 
@@ -147,9 +158,12 @@ def _nulls(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem
         properties = schema.get("properties")
         for name, one in value.items():
             if properties is not None:
-                yield from _nulls(one, properties.get(name, {}), f"{path}.{name}")
+                node = properties.get(name, {})
+                if one is None and "properties" in node and not node.get("x-optional"):
+                    yield Problem(f"{path}.{name}", "Kong refuses null here (required field missing); leave it out")
+                yield from _nulls(one, node, f"{path}.{name}")
             elif one is None and name != REFS:
-                remedy = f"list {name!r} in {path.rsplit('.', 1)[0]}.remove"
+                remedy = f"list {name!r} in remove beside custom"
                 yield Problem(
                     f"{path}.{name}", f"Kong refuses null here (required field missing); to remove it, {remedy}"
                 )

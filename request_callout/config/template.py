@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"--|\[(=*)\[|['\"()]")
 _LONG_BRACKET = re.compile(r"\[(=*)\[")
 # A quoted string from its quote to the same quote; a line ends it unless escaped (``\z`` is LuaJIT's).
 _QUOTED = {
-    quote: re.compile(rf"{quote}(?:[^{quote}\\\n\r]|\\z\s*|\\(?:\r\n|\n\r|[\s\S]))*{quote}") for quote in ("'", '"')
+    quote: re.compile(rf"{quote}(?:[^{quote}\\\n\r]|\\z\s*(?!\s)|\\(?:\r\n|\n\r|[^z]))*{quote}") for quote in ("'", '"')
 }
 
 

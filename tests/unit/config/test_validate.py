@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from request_callout.cli.validate import validate
+
+GOOD = """_format_version: "3.0"
+services:
+- name: s
+  url: http://upstream
+  plugins:
+  - name: request-callout
+    config:
+      callouts:
+      - {name: auth, request: {url: "{vault://env/url}", query: {custom: {a: "$(headers.host)"}}}}
+"""
+BAD = """_format_version: "3.0"
+plugins:
+- name: request-callout
+  config:
+    callouts:
+    - name: a
+      depends_on: [b]
+      request: {url: nonsense, headers: {custom: {X-Gone: null}}, by_lua: "local x =\\n= 1"}
+    - {name: b, depends_on: [a], request: {url: "http://b/$(1 +)"}}
+- name: request-callout
+  config: {}
+"""
+
+
+def run(*files: Path | str, text: str | bytes | None = None) -> Result:
+    """The command, which never ends in a traceback."""
+    result = CliRunner().invoke(validate, [str(file) for file in files], input=text)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.yml"
+    path.write_text(BAD)
+    return path
+
+
+def test_a_good_file_is_ok(good: Path) -> None:
+    """A file without problems is one line and status 0."""
+    result = run(good)
+    assert (result.output, result.exit_code) == (f"{good}: ok\n", 0)
+
+
+def test_every_problem_is_a_line_with_file_and_path(bad: Path) -> None:
+    """Each problem of each plugin is FILE: PATH: message; the status is 1."""
+    result = run(bad)
+    assert result.exit_code == 1
+    places = [line.removeprefix(f"{bad}: ").split(": ")[0] for line in result.output.splitlines()]
+    first = "plugins[1].config.callouts"
+    assert sorted(places) == [
+        f"{first}[1].depends_on",
+        f"{first}[1].request.by_lua (line 2)",
+        f"{first}[1].request.headers.custom.X-Gone",
+        f"{first}[1].request.url",
+        f"{first}[2].request.url (line 1)",
+        "plugins[2].config.callouts",
+    ]
+    assert "a -> b -> a" in result.output
+
+
+def test_all_files_are_checked(good: Path, bad: Path, tmp_path: Path) -> None:
+    """A file that is bad or can't be read does not keep the others from being checked."""
+    result = run(tmp_path / "none.yml", tmp_path, bad, good)
+    lines = result.output.splitlines()
+    assert lines[0] == f"{tmp_path / 'none.yml'}: can't be read: No such file or directory"
+    assert lines[1] == f"{tmp_path}: can't be read: Is a directory"
+    assert lines[-1] == f"{good}: ok"
+    assert result.exit_code == 1
+
+
+def test_the_place_of_a_yaml_error_is_told() -> None:
+    """A file that is no YAML is one problem with its line and column."""
+    result = run("-", text="a: b\nc: [1\n")
+    assert result.output.startswith("-: line 3, column 1: ")
+    assert result.exit_code == 1
+
+
+def test_a_file_that_is_no_text_is_told() -> None:
+    """Bytes that are no UTF-8 are one problem."""
+    result = run("-", text=b"a: \xff\n")
+    assert (result.output, result.exit_code) == ("-: is no UTF-8 text (byte 4)\n", 1)
+
+
+def test_the_standard_input_may_be_checked() -> None:
+    """The file - is what comes on the standard input."""
+    assert run("-", text=GOOD).output == "-: ok\n"
+
+
+def test_a_file_is_required() -> None:
+    """Without a file the command says how it is used."""
+    result = run()
+    assert result.exit_code == 2
+    assert "FILE..." in result.output
+
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/kong.yml"))
+
+
+def test_every_example_is_ok() -> None:
+    """The examples have no problems."""
+    assert EXAMPLES
+    result = run(*EXAMPLES)
+    assert result.output.splitlines() == [f"{path}: ok" for path in EXAMPLES]
