@@ -13,7 +13,7 @@ from tests.conformance.callee import Callee, reply_json
 from tests.conformance.site import Gateway, Site, default_upstream
 
 EMPTY = '_format_version: "3.0"\n'
-ENVIRONMENT = {"CONFORMANCE_SECRET": "s3cr3t", "CONFORMANCE_PATH": "/from-the-vault"}
+ENVIRONMENT = {"CONFORMANCE_SECRET": "s3cr3t"}
 """Variables of the embedded gateway, for ``{vault://env/...}``."""
 
 Starting = Callable[..., Gateway]

@@ -23,6 +23,9 @@ from request_callout.cli.demo.services import CLIENT_ID, CLIENT_SECRET, FIXED_PO
 
 _LATENCY_S = 0.05
 _TIMEOUT_S = 30.0
+_PLAIN_WIDTH = 120
+_HEADERS = {"User-Agent": "request-callout-demo", "Accept-Encoding": None, "Connection": None}
+"""Not more than curl sends."""
 
 
 def environment(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +58,8 @@ def demo(keep: bool, services_only: bool, protocol: str) -> None:
     """
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
     try:
         kept = _serve(console) if services_only else _run(console, keep, protocol)
     except KeyboardInterrupt:
@@ -106,7 +111,7 @@ def perform(scenario: Scenario, proxy: str, stand_ins: StandIns) -> Run:
     stand_ins.take_arrivals()
     answers = []
     for path in scenario.paths:
-        response = requests.get(proxy + path, timeout=_TIMEOUT_S, allow_redirects=False)
+        response = requests.get(proxy + path, headers=_HEADERS, timeout=_TIMEOUT_S, allow_redirects=False)
         answers.append(Answer(response.status_code, response.headers.get("Content-Type", ""), response.content))
     arrivals = stand_ins.take_arrivals()
     upstream = tuple(arrival for arrival in arrivals if arrival.service == scenario.upstream_stand_in)

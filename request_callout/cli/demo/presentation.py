@@ -15,7 +15,7 @@ from request_callout.cli.demo.promises import Answer, Promise, Run
 from request_callout.cli.demo.scenarios import Scenario
 from request_callout.cli.demo.services import Arrival
 
-_BAR_CELLS = 32
+_BAR_CELLS = 24
 _SHOWN_HEADERS = ("host", "authorization", "content-type", "user-agent", "x-forwarded-path", "x-kong-request-id")
 _MAX_ANSWER_LINES = 40
 
@@ -44,7 +44,9 @@ class Presentation:
         self._heading("what the upstream got")
         if not run.upstream:
             self._line("nothing: the plugin answered the client itself")
-        for arrival in run.upstream:
+        for number_of_arrival, arrival in enumerate(run.upstream):
+            if number_of_arrival:
+                console.print()
             self._arrival(arrival)
         self._heading("the callouts in time")
         self._timeline((*run.callees, *run.upstream))
@@ -68,12 +70,12 @@ class Presentation:
         self._console.print(Text(f"\n{text}", style="bold cyan"))
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(Padding(Text(text, style=style), (0, 0, 0, 2)))
+        self._console.print(Padding.indent(Text(text, style=style), 2))
 
     def _code(self, text: str, language: str) -> None:
         if self._console.is_terminal:
             shown = Syntax(text, language, background_color="default", word_wrap=True)
-            self._console.print(Padding(shown, (0, 0, 0, 2)))
+            self._console.print(Padding.indent(shown, 2))
         else:
             # No wrapping and no padding at the right: what is written to a file can be copied from it.
             for line in text.splitlines():
@@ -109,7 +111,7 @@ class Presentation:
         for arrival in sorted(arrivals, key=lambda one: one.started_s):
             begin = round((arrival.started_s - first_s) / span_s * (_BAR_CELLS - 1))
             end = max(begin + 1, round((arrival.ended_s - first_s) / span_s * _BAR_CELLS))
-            target = arrival.target if len(arrival.target) <= 32 else arrival.target[:29] + "..."
+            target = arrival.target if len(arrival.target) <= 28 else arrival.target[:25] + "..."
             table.add_row(
                 Text(f"{(arrival.started_s - first_s) * 1000:.0f} ms", style="dim"),
                 Text(f"|{' ' * begin}{'=' * (end - begin)}{' ' * (_BAR_CELLS - end)}|", style="blue"),
@@ -117,4 +119,4 @@ class Presentation:
                 Text(str(arrival.status)),
                 Text(f"{arrival.service}: {arrival.method} {target}"),
             )
-        self._console.print(Padding(table, (0, 0, 0, 2)))
+        self._console.print(Padding.indent(table, 2))
