@@ -18,7 +18,7 @@ from request_callout.gateway.flat_errors import flattened
 from request_callout.gateway.kong_errors import JSON
 from request_callout.gateway.lua_pretty import pretty
 from request_callout.gateway.model import Configuration
-from request_callout.gateway.pdk_calls import NODE_ID
+from request_callout.gateway.pdk import NODE_ID
 from request_callout.gateway.runtime import PRIORITIES
 from request_callout.gateway.schema_rules import Definition, Errors, fill, validate
 from request_callout.gateway.upstream import SERVER_TOKEN

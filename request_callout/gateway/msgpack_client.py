@@ -13,10 +13,10 @@ from typing import Any
 import msgpack
 import orjson
 
-from request_callout.gateway import pdk_calls
+from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
 from request_callout.gateway.instances import Handed, Instances, NotClaimed, StartFailed
-from request_callout.gateway.pdk_calls import PdkFailure, Surroundings
+from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.gateway.socket_pool import Connection, SocketPool
 from request_callout.values import Value
 
@@ -63,7 +63,7 @@ class MsgpackClient:
                 _LOG.warning("plugin server: %s", error)
                 self._instances.reset()
                 await asyncio.sleep(0)
-            except pdk_calls.Exited:
+            except pdk.Exited:
                 return
             else:
                 return
@@ -101,7 +101,7 @@ class MsgpackClient:
             if not isinstance(data, dict):
                 raise PdkFailure("attempt to index a plugin server's answer that is no call")
             method = str(data.get("Method"))
-            if method in pdk_calls.NEED_BODY:
+            if method in pdk.NEED_BODY:
                 await exchange.read_body()
             result = _result(exchange, around, method, data.get("Args"))
             step_name = _STEPS.get(method, "plugin.Step")
@@ -156,14 +156,14 @@ async def _answer(connection: Connection) -> list[Any]:
 
 def _result(exchange: Exchange, around: Surroundings, method: str, args: Any) -> Any:
     """The result of one call as it is packed; raises PdkFailure or Exited."""
-    if not pdk_calls.exists(method):
+    if not pdk.exists(method):
         _LOG.error("could not find pdk method: %s", method)
         return None
     given = list(args) if isinstance(args, (list, tuple)) else [args]
-    result = pdk_calls.call(exchange, around, method, [_without_nil(one) for one in given])
-    if isinstance(result, pdk_calls.Failure):
+    result = pdk.call(exchange, around, method, [_without_nil(one) for one in given])
+    if isinstance(result, pdk.Failure):
         return None
-    if isinstance(result, pdk_calls.RawBody):
+    if isinstance(result, pdk.RawBody):
         if result.content is None:
             raise PdkFailure("bad argument: the request body is in a file")
         return result.content

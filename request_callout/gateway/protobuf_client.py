@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from request_callout.gateway import pdk_calls
+from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
 from request_callout.gateway.instances import Handed, Instances, NotClaimed, StartFailed
-from request_callout.gateway.pdk_calls import PdkFailure, Surroundings
+from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.gateway.socket_pool import Connection, SocketPool
 from request_callout.pdk.protobuf import (
     METHODS,
@@ -64,7 +64,7 @@ class ProtobufClient:
                 words = str(error).lower()
                 if "no plugin instance" not in words and "closed" not in words:
                     _LOG.error("pluginserver error: %s", error)
-                    pdk_calls.error_exit(exchange, 500)
+                    pdk.error_exit(exchange, 500)
                     return
                 _LOG.warning("plugin server: %s", error)
                 self._instances.reset()
@@ -104,11 +104,11 @@ class ProtobufClient:
                 method = METHODS.get(name.decode("utf-8", "replace"))
                 if method is None:
                     raise _RpcError(f'method "{name.decode("utf-8", "replace")}" not found')
-                if method.name in pdk_calls.NEED_BODY:
+                if method.name in pdk.NEED_BODY:
                     await exchange.read_body()
                 try:
                     await talk.send(frame(_answered(exchange, around, method, argument)))
-                except pdk_calls.Exited:
+                except pdk.Exited:
                     return False
 
         await self._call(lambda sequence: HandleEvent(sequence, instance_id, "access"), bridge)
@@ -197,16 +197,16 @@ def _answered(exchange: Exchange, around: Surroundings, method: Method, argument
         status, body, headers = args
         # An absent field has its type's default in Kong, but a message that is absent is nil.
         args = (status, body or b"", as_kong_reads(headers) or None)
-    result = pdk_calls.call(exchange, around, method.name, args)
+    result = pdk.call(exchange, around, method.name, args)
     return method.encode_result(_wrapped(method, result))
 
 
 def _wrapped(method: Method, result: Any) -> Any:
     if method.result.name == "RawBodyResult":
-        if isinstance(result, pdk_calls.Failure):
+        if isinstance(result, pdk.Failure):
             return RawBody(error=result.message)
         return RawBody(path=result.path) if result.path is not None else RawBody(content=result.content)
-    if isinstance(result, pdk_calls.Failure) or method.result.name == "Empty":
+    if isinstance(result, pdk.Failure) or method.result.name == "Empty":
         return None
     if method.result.name == "UriCapturesResult":
         # The list counts from 1, so the whole match, number 0, is not in it.

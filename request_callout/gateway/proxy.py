@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
-from request_callout.gateway import kong_errors, pdk_calls
+from request_callout.gateway import kong_errors, pdk
 from request_callout.gateway.exchange import Body, ClientRequest, Exchange, Exit, Headers
 from request_callout.gateway.nginx_status import CLOSING, HANDLED, page, reason_phrase
 from request_callout.gateway.router import Match
@@ -76,7 +76,7 @@ class Proxy:
             return await _send_exit(request, x)
         service = x.match.route.service if x.match is not None else None
         if service is None:
-            pdk_calls.error_exit(x, 503, "no Service found with those values")
+            pdk.error_exit(x, 503, "no Service found with those values")
             return await _send_exit(request, x)
         await x.read_body()
         before = time.time()
@@ -86,7 +86,7 @@ class Proxy:
         except UpstreamFailure as failure:
             _LOG.error("upstream %s: %s, request_id: %s", x.target_host, failure, x.request_id)
             if not failure.resolved:
-                pdk_calls.error_exit(x, failure.status, "name resolution failed")
+                pdk.error_exit(x, failure.status, "name resolution failed")
                 return await _send_exit(request, x)
             _nginx_error(x, failure.status)
             return await _send_exit(request, x, proxied_at=before)
@@ -136,7 +136,7 @@ def _route(x: Exchange, runtime: Runtime) -> bool:
         client.method, path, x.headers.first("host"), client.server_port, x.headers.by_name(limit=0)
     )
     if match is None:
-        pdk_calls.error_exit(x, 404, "no Route matched with those values")
+        pdk.error_exit(x, 404, "no Route matched with those values")
         return False
     x.match = match
     # Taken before any plugin runs: what plugins change in these fields does not count.
@@ -172,7 +172,7 @@ def _protocol_fits(x: Exchange, match: Match) -> bool:
         status = route.https_redirect_status_code
         if status == 426:
             upgrade = [("Connection", ("Upgrade",)), ("Upgrade", ("TLS/1.2, HTTP/1.1",))]
-            pdk_calls.error_exit(x, 426, "Please use HTTPS protocol", upgrade)
+            pdk.error_exit(x, 426, "Please use HTTPS protocol", upgrade)
         else:
             location = f"https://{x.forwarded['host']}{x.client.target}"
             x.exit = Exit(status, None, (("Location", (location,)),))
@@ -180,9 +180,9 @@ def _protocol_fits(x: Exchange, match: Match) -> bool:
     if protocols & {"grpc", "grpcs"}:
         if (x.headers.first("content-type") or "").startswith("application/grpc"):
             upgrade = [("connection", ("Upgrade",)), ("upgrade", ("HTTP/2",))]
-            pdk_calls.error_exit(x, 426, "Please use HTTP2 protocol", upgrade)
+            pdk.error_exit(x, 426, "Please use HTTP2 protocol", upgrade)
         else:
-            pdk_calls.error_exit(x, 415, "Non-gRPC request matched gRPC route")
+            pdk.error_exit(x, 415, "Non-gRPC request matched gRPC route")
         return False
     return True
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from request_callout.gateway import pdk_calls
+from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
 from request_callout.gateway.instances import Handed, StartFailed
 from request_callout.gateway.model import WORKSPACE_ID, Configuration, PluginConfig
-from request_callout.gateway.pdk_calls import PdkFailure, Surroundings
+from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.gateway.plugins import key_auth
 from request_callout.gateway.plugins.functions import Functions
 from request_callout.gateway.router import Router
@@ -89,7 +89,7 @@ class Runtime:
                 await found.run(exchange)
             except (PdkFailure, StartFailed) as error:
                 _LOG.error("[%s] %s, request_id: %s", found.config.name, error, exchange.request_id)
-                pdk_calls.error_exit(exchange, 500, "An unexpected error occurred")
+                pdk.error_exit(exchange, 500, "An unexpected error occurred")
             exchange.plugin = None
             if exchange.exit is not None:
                 return

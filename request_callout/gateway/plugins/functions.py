@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from request_callout.gateway import pdk_calls
+from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
-from request_callout.gateway.pdk_calls import PdkFailure, Surroundings
+from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.lua import Headers, Lua
 from request_callout.lua.host import PdkError, ScriptError, Shortcut
 from request_callout.values import Value
@@ -34,7 +34,7 @@ class Functions:
         try:
             # Lua keeps this one key to itself, all others it asks for and sends back.
             context.set(("callouts",), _as_table(exchange.shared.get("callouts")))
-            with contextlib.suppress(pdk_calls.Exited):
+            with contextlib.suppress(pdk.Exited):
                 for script in self._scripts:
                     script.run(context)
             callouts = context.get(("callouts",))
@@ -66,24 +66,24 @@ class _LocalHost:
 
     def call(self, method: str, args: Sequence[Value]) -> Value:
         if method == "kong.request.get_uri_captures":
-            captures = pdk_calls.captures_of(self._exchange)
+            captures = pdk.captures_of(self._exchange)
             return {
                 "unnamed": [value for number, value in captures["unnamed"].items() if number],
                 "named": captures["named"],
             }
         try:
-            result = pdk_calls.call(self._exchange, self._around, method, args)
+            result = pdk.call(self._exchange, self._around, method, args)
         except KeyError:
             raise PdkError(f"attempt to call {method}, which the embedded gateway does not have") from None
         except PdkFailure as failure:
             raise PdkError(str(failure)) from None
-        if isinstance(result, pdk_calls.RawBody):
+        if isinstance(result, pdk.RawBody):
             return None if result.content is None else result.content.decode("utf-8", "surrogateescape")
         if method == "kong.request.get_headers":
             return Headers(result)
         if method == "kong.ctx.shared.get":
             return _as_table(result)
-        return None if isinstance(result, pdk_calls.Failure) else result
+        return None if isinstance(result, pdk.Failure) else result
 
     def shortcut(self, name: Shortcut) -> Value:
         raise PdkError(f"{name} is not available in functions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from request_callout.gateway import pdk_calls, query_args
+from request_callout.gateway import pdk, query_args
 from request_callout.gateway.exchange import Exchange
 from request_callout.gateway.model import Configuration, Consumer, Credential
 
@@ -26,7 +26,7 @@ def access(exchange: Exchange, config: Mapping[str, Any], configuration: Configu
     else:
         realm = config.get("realm")
         challenge = f'Key realm="{realm}"' if realm else "Key"
-        pdk_calls.error_exit(exchange, 401, found, [("WWW-Authenticate", (challenge,))])
+        pdk.error_exit(exchange, 401, found, [("WWW-Authenticate", (challenge,))])
 
 
 def _credential(exchange: Exchange, config: Mapping[str, Any], configuration: Configuration) -> Credential | str:

@@ -1,0 +1,104 @@
+"""``request-callout gateway`` as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.unit.gateway.stand_ins import Upstream
+
+COMMAND = [sys.executable, "-m", "request_callout", "gateway", "--proxy", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+
+
+def configured(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "kong.yml"
+    file.write_text(text)
+    return str(file)
+
+
+GOOD = """
+_format_version: "3.0"
+services:
+- name: s
+  url: {url}
+  routes:
+  - name: r
+    paths: [/a]
+    plugins:
+    - name: request-callout
+      config:
+        callouts:
+        - name: one
+          request: {{url: "{url}/callout"}}
+        upstream: {{headers: {{custom: {{X-Status: "$(callouts.one.response.status)"}}}}}}
+"""
+
+
+@pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
+def test_serves_until_told_to_end(tmp_path: Path, up: Upstream, protocol: str) -> None:
+    """It prints where it listens, serves with a plugin server of its own, and ends both on SIGTERM with status 0."""
+    file = configured(tmp_path, GOOD.format(url=up.url))
+    process = subprocess.Popen(
+        [*COMMAND, file, "--protocol", protocol],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        assert process.stdout is not None
+        proxy, admin = process.stdout.readline().split(), process.stdout.readline().split()
+        assert (proxy[0], admin[0]) == ("proxy", "admin")
+        assert requests.get(f"{proxy[1]}/a/x", timeout=20).status_code == 200
+        assert [one.target for one in up.requests] == ["/callout", "/x"]
+        assert up.requests[1].header("X-Status") == "200"
+        assert requests.get(admin[1], timeout=20).json()["version"] == "3.9.1"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "for trying out and tests only" in log
+    assert "Traceback" not in log
+    assert [one.name for one in tmp_path.iterdir()] == ["kong.yml"]
+
+
+def test_every_problem_and_no_traceback(tmp_path: Path) -> None:
+    """A wrong file ends it with status 1 and every problem, those that Kong can't see too."""
+    file = configured(
+        tmp_path,
+        """
+        _format_version: "3.0"
+        routes:
+        - name: r
+          paths: [/a]
+          plugins:
+          - name: request-callout
+            config:
+              callouts:
+              - {name: a, request: {url: "http://h/$(1 +)"}}
+              - {name: a, request: {url: "http://h", by_lua: "this is not lua"}}
+        """,
+    )
+    ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "config.callouts[1].request.url" in ended.stderr
+    assert "config.callouts[2].request.by_lua" in ended.stderr
+    assert "route r" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_kongs_own_problems(tmp_path: Path) -> None:
+    """What Kong's rules refuse is told in the same way."""
+    file = configured(tmp_path, "_format_version: '3.0'\nservices: [{name: s}]\nplugins: [{name: rate-limiting}]")
+    ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "services[1].host: required field missing" in ended.stderr
+    assert "plugin 'rate-limiting' not enabled" in ended.stderr
+    assert "Traceback" not in ended.stderr
