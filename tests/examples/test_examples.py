@@ -1,0 +1,150 @@
+"""Every example, run as it stands in its folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+import yaml
+
+from request_callout.cli.demo.command import environment
+from request_callout.cli.demo.scenarios import SCENARIOS
+from request_callout.cli.demo.services import FIXED_PORTS, MOCKY_TOKEN, StandIns
+from tests.examples.conftest import EXAMPLES
+
+Example = Callable[[str], str]
+BEARER = {"Authorization": f"Bearer {MOCKY_TOKEN}"}
+
+
+def services(stand_ins: StandIns, *names: str) -> list[str]:
+    """The targets that these stand-ins were asked for, in order."""
+    return [arrival.target for arrival in stand_ins.take_arrivals() if arrival.service in names]
+
+
+def test_every_example_is_tested_here() -> None:
+    """No folder in examples/ is without a test in this module."""
+    text = Path(__file__).read_text()
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    assert folders == set(re.findall(r'example\("([a-z-]+)"\)', text))
+    assert all((EXAMPLES / folder / "README.md").is_file() for folder in folders)
+
+
+def test_examples_are_the_documents_configurations() -> None:
+    """An example that comes from a document differs from it in the addresses only."""
+    addresses = {name: f"http://127.0.0.1:{port}" for name, port in FIXED_PORTS.items()}
+    for scenario in SCENARIOS:
+        declared = yaml.safe_load((EXAMPLES / scenario.example / "kong.yml").read_text())
+        routes = {
+            path: route for service in declared["services"] for route in service["routes"] for path in route["paths"]
+        }
+        for path in scenario.plugins:
+            assert routes[path]["plugins"] == [yaml.safe_load(scenario.configuration(path, addresses))], scenario.title
+
+
+def test_environment_file_is_the_one_of_the_demo() -> None:
+    """The .env of the token example sets the variables that the demo sets."""
+    lines = (EXAMPLES / "token-injection" / ".env").read_text().split()
+    addresses = {name: f"http://127.0.0.1:{port}" for name, port in FIXED_PORTS.items()}
+    assert dict(line.split("=", 1) for line in lines) == environment(addresses)
+
+
+def test_aggregation(example: Example, stand_ins: StandIns) -> None:
+    """Two answers become one, and the upstream is not called."""
+    answer = requests.get(example("aggregation") + "/callout-aggregate")
+    assert answer.status_code == 200
+    assert answer.json()["origin"] == f"{stand_ins.addresses['httpbin']}/anything"
+    assert re.fullmatch(r"[0-9a-f-]{36}", answer.json()["uuid"])
+    assert sorted(services(stand_ins, *FIXED_PORTS)) == ["/anything", "/uuid"]
+
+
+def test_request_collapsing(example: Example, stand_ins: StandIns) -> None:
+    """Two answers become one."""
+    answer = requests.get(example("request-collapsing") + "/collapse")
+    assert answer.status_code == 200
+    assert answer.json()["origin"] == f"{stand_ins.addresses['httpbin']}/anything"
+    assert re.fullmatch(r"[0-9a-f-]{36}", answer.json()["uuid"])
+
+
+def test_orchestration(example: Example, stand_ins: StandIns) -> None:
+    """The user, and the posts of that user only."""
+    answer = requests.get(example("orchestration") + "/callout-orchestrate")
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (200, "application/json")
+    assert answer.json()["user"]["username"] == "Bret"
+    assert [post["userId"] for post in answer.json()["posts"]] == [1, 1]
+    assert services(stand_ins, *FIXED_PORTS) == ["/users/1", "/posts?userId=1"]
+
+
+def test_token_injection(example: Example, stand_ins: StandIns) -> None:
+    """A token fetched with credentials from either vault reaches the upstream."""
+    proxy = example("token-injection")
+    for path in ("/callout-auth", "/callout-auth-env"):
+        shown = requests.get(proxy + path).json()["headers"]["Authorization"]
+        token, got = stand_ins.take_arrivals()
+        assert (token.service, token.method, token.target) == ("auth", "POST", "/oauth/token")
+        assert got.header("Authorization") == shown
+        assert re.fullmatch(r"Bearer access-[0-9a-f]{32}", shown)
+        assert shown.removeprefix("Bearer ").encode() in token.answer
+
+
+def test_token_injection_without_credentials(example: Example, stand_ins: StandIns) -> None:
+    """A token that needs no credentials, asked for with the client's query, reaches the upstream."""
+    answer = requests.get(example("token-injection") + "/token?a=1")
+    assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert [target.partition("?")[2] for target in services(stand_ins, "mocky")] == ["a=1"]
+
+
+def test_retry(example: Example, stand_ins: StandIns) -> None:
+    """Two failures are not seen by the client."""
+    answer = requests.get(example("retry") + "/retry")
+    assert answer.status_code == 200
+    assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert [arrival.status for arrival in stand_ins.take_arrivals() if arrival.service == "flaky"] == [503, 503, 200]
+
+
+def test_memory_cache(example: Example, stand_ins: StandIns) -> None:
+    """Two requests of the client, one callout; another query is another entry."""
+    proxy = example("memory-cache")
+    for _ in range(2):
+        answer = requests.get(proxy + "/cache")
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert len(services(stand_ins, "mocky")) == 1
+    requests.get(proxy + "/cache?other=1")
+    assert len(services(stand_ins, "mocky")) == 1
+
+
+def test_custom_cache_key(example: Example, stand_ins: StandIns) -> None:
+    """What one route keeps under a key of its own, another finds there."""
+    proxy = example("custom-cache-key")
+    for path in ("/cache-key", "/cache-key-look-up"):
+        answer = requests.get(proxy + path)
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert len(services(stand_ins, "mocky")) == 1
+
+
+def test_dynamic_url(example: Example, stand_ins: StandIns) -> None:
+    """The URL follows the client's path, by an expression, or its header, by a script."""
+    proxy = example("dynamic-url")
+    by_expression = requests.get(proxy + "/by-expression/2").json()["headers"]["X-User-Name"]
+    by_script = requests.get(proxy + "/by-script", headers={"X-User-Id": "3"}).json()["headers"]["X-User-Name"]
+    assert (by_expression, by_script) == ("Noor", "Ida")
+    assert services(stand_ins, "jsonplaceholder") == ["/users/2", "/users/3"]
+
+
+def test_form_body(example: Example, stand_ins: StandIns) -> None:
+    """The token service gets a form, and the upstream its token."""
+    answer = requests.get(example("form-body") + "/form-body")
+    token = next(arrival for arrival in stand_ins.take_arrivals() if arrival.service == "auth")
+    assert token.header("Content-Type") == "application/x-www-form-urlencoded"
+    assert b"grant_type=client_credentials" in token.body.split(b"&")
+    assert answer.json()["headers"]["Authorization"].startswith("Bearer access-")
+
+
+def test_header_echo(example: Example) -> None:
+    """The response has the request's header under another name, and only if there was one."""
+    url = example("header-echo") + "/mock/request"
+    assert requests.get(url, headers={"X-Request-Echo": "Hello, world"}).headers["X-Response-Echo"] == "Hello, world"
+    without = requests.get(url)
+    assert without.status_code == 200
+    assert "X-Response-Echo" not in without.headers
