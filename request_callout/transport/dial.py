@@ -116,7 +116,7 @@ def _open_tunnel(sock: Any, target: Target, proxy: Proxy, max_header_bytes: int)
     name = f"the proxy {proxy.target.authority}"
     try:
         sock.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{authorization}\r\n".encode("ascii"))
-        head = read_head(sock.recv, True, max_header_bytes)
+        head = read_head(sock.recv, max_header_bytes)
     except ClosedBeforeResponse:
         raise TransportError("proxy", f"{name} closed the connection") from None
     except TransportError as error:

@@ -1,8 +1,8 @@
 """Responses read off a connection: framing, limits and the guards against smuggling (RFC 9112 section 6).
 
-The head is collected up to its empty line and given to geventhttpclient's C parser (llhttp, strict), which also decodes
-chunks. A body of known length is read to its last byte and no further, so what a server sends beyond a response is
-always noticed: here if it came along, else when the connection is taken from the pool.
+The head is collected up to its empty line and given to httptools' parser (llhttp, strict), which also decodes chunks.
+A body of known length is read to its last byte and no further, so what a server sends beyond a response is always
+noticed: here if it came along, else when the connection is taken from the pool.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from request_callout.transport.message import IncomingResponse, TransportError
 from request_callout.values import text
@@ -38,59 +38,60 @@ class Head:
     excess: bytes
 
 
-class _Parser(HTTPResponseParser):
+class _Parser:
     """Collects what llhttp finds; one per head, since interim responses are read apart."""
 
-    def __init__(self, bodyless: bool, max_trailer_bytes: int, max_body_bytes: int) -> None:
-        super().__init__()
+    def __init__(self, max_trailer_bytes: int, max_body_bytes: int) -> None:
         self.complete = False
         self.headers: list[tuple[str, str]] = []
         self.body: list[bytes] = []
         self.body_bytes = 0
-        self._name = ""
-        self._bodyless = bodyless
         self._in_body = False
         self._trailer_bytes = 0
         self._max_trailer_bytes = max_trailer_bytes
         self._max_body_bytes = max_body_bytes
+        self.keep_alive = False
+        """Whether the server lets the connection carry another request; also false for a body without a length."""
+        self._llhttp = HttpResponseParser(self)
 
-    def _on_message_begin(self) -> None:
+    def feed(self, data: bytes) -> None:
+        """Parse what came; raises HttpParserError, and TransportError where a limit is passed."""
+        try:
+            self._llhttp.feed_data(data)
+        except HttpParserError as error:
+            if isinstance(error.__context__, TransportError):
+                raise error.__context__ from None
+            raise
+
+    @property
+    def status(self) -> int:
+        return int(self._llhttp.get_status_code())
+
+    def on_message_begin(self) -> None:
         if self.complete:
-            raise HTTPParseError("bytes after the response")
+            raise ValueError("bytes after the response")
 
-    def _on_status(self, _: str) -> None:
-        pass
-
-    def _on_header_field(self, name: str) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-            self._count_trailer(name)
-        self._name = name
-
-    def _on_header_value(self, value: str) -> None:
-        if self._in_body:
-            self._count_trailer(value)
+            self._trailer_bytes += len(name) + len(value) + 4
+            if self._trailer_bytes > self._max_trailer_bytes:
+                raise TransportError("too_large", f"the response's trailers are over {self._max_trailer_bytes} bytes")
         else:
-            # llhttp keeps white space at the end; the bytes come as Latin-1.
-            value = value.rstrip(" \t")
-            self.headers.append((self._name.lower(), value if value.isascii() else text(value.encode("latin-1"))))
+            # llhttp keeps white space at the end
+            self.headers.append((name.decode("ascii").lower(), text(value.rstrip(b" \t"))))
 
-    def _on_headers_complete(self) -> bool:
+    def on_headers_complete(self) -> None:
         self._in_body = True
-        return self._bodyless
+        self.keep_alive = self._llhttp.should_keep_alive()
 
-    def _on_body(self, data: bytearray) -> None:
+    def on_body(self, data: bytes) -> None:
         self.body_bytes += len(data)
         if self.body_bytes > self._max_body_bytes:
             raise body_too_large(self._max_body_bytes)
-        self.body.append(bytes(data))
+        self.body.append(data)
 
-    def _on_message_complete(self) -> None:
+    def on_message_complete(self) -> None:
         self.complete = True
-
-    def _count_trailer(self, part: str) -> None:
-        self._trailer_bytes += len(part) + 2
-        if self._trailer_bytes > self._max_trailer_bytes:
-            raise TransportError("too_large", f"the response's trailers are over {self._max_trailer_bytes} bytes")
 
 
 def body_too_large(limit: int) -> TransportError:
@@ -106,28 +107,26 @@ def read_response(
     Trailers are read and dropped. Raises ``ClosedBeforeResponse`` if nothing came, ``TransportError`` of kind
     ``protocol`` or ``too_large``, and what ``receive`` raises.
     """
-    head = read_head(receive, method == "HEAD", max_header_bytes, max_body_bytes)
+    head = read_head(receive, max_header_bytes, max_body_bytes)
     parser = head.parser
-    if parser.complete:
-        return IncomingResponse(head.status, head.headers, b""), not head.excess and parser.should_keep_alive()
+    if parser.complete or method == "HEAD" or head.status in (204, 304):  # RFC 9112 section 6.3
+        return IncomingResponse(head.status, head.headers, b""), not head.excess and parser.keep_alive
     encodings = [value.lower() for name, value in head.headers if name == "transfer-encoding"]
     if encodings:
         if encodings != ["chunked"]:
             raise TransportError("protocol", "the response has a transfer encoding other than chunked")
         body, reusable = _read_chunked(receive, head, max_header_bytes)
-    elif parser.should_keep_alive() or any(name == "content-length" for name, _ in head.headers):
-        # llhttp calls a response without a length one that can't be kept alive.
-        length = parser.get_remaining_content_length()
+    elif (length := _content_length(head.headers)) is not None:
         if length > max_body_bytes:
             raise body_too_large(max_body_bytes)
         body = _read_length(receive, head.excess, length)
-        reusable = len(head.excess) <= length and parser.should_keep_alive()
+        reusable = len(head.excess) <= length and parser.keep_alive
     else:
         body, reusable = _read_to_end(receive, head.excess, max_body_bytes), False
     return IncomingResponse(head.status, head.headers, body), reusable
 
 
-def read_head(receive: Receive, bodyless: bool, max_header_bytes: int, max_body_bytes: int = 0) -> Head:
+def read_head(receive: Receive, max_header_bytes: int, max_body_bytes: int = 0) -> Head:
     """Read up to the empty line of a final response; interim ones are skipped, and count towards the limit."""
     data = receive(_BLOCK)
     if not data:
@@ -136,14 +135,14 @@ def read_head(receive: Receive, bodyless: bool, max_header_bytes: int, max_body_
     while True:
         data, size = _collect_head(receive, data, left)
         left -= size
-        parser = _Parser(bodyless, max_header_bytes, max_body_bytes)
+        parser = _Parser(max_header_bytes, max_body_bytes)
         try:
             parser.feed(data[:size])
-        except HTTPParseError as error:
-            if parser.get_code() == 101:
-                raise TransportError("protocol", "the server switched protocols (101)") from None
+        except HttpParserUpgrade:
+            raise TransportError("protocol", "the server switched protocols (101)") from None
+        except HttpParserError as error:
             raise _broken(error) from None
-        status = parser.get_code()
+        status = parser.status
         if status < 100:
             raise TransportError("protocol", f"broken response: status {status}")
         data = data[size:]
@@ -218,19 +217,24 @@ def _read_chunked(receive: Receive, head: Head, max_overhead_bytes: int) -> tupl
                 parser.feed(data)
                 if parser.complete:
                     # llhttp passes over empty lines after a response; a server that sends them is not to be trusted.
-                    reusable = not tail.endswith(b"\r\n\r\n\r\n") and parser.should_keep_alive()
+                    reusable = not tail.endswith(b"\r\n\r\n\r\n") and parser.keep_alive
                     return b"".join(parser.body), reusable
                 if received > max_overhead_bytes + _CHUNK_OVERHEAD * parser.body_bytes:
                     raise TransportError("too_large", "the response's chunk sizes and extensions are over the limit")
             data = receive(_LARGE_BLOCK)
             if not data:
                 raise TransportError("protocol", "the connection was closed before the response's last chunk")
-    except HTTPParseError as error:
+    except HttpParserError as error:
         if parser.complete:
             return b"".join(parser.body), False
         raise _broken(error) from None
 
 
-def _broken(error: HTTPParseError) -> TransportError:
+def _content_length(headers: list[tuple[str, str]]) -> int | None:
+    """The length that llhttp has found to be one number; None if there is none."""
+    return next((int(value) for name, value in headers if name == "content-length"), None)
+
+
+def _broken(error: HttpParserError) -> TransportError:
     reason = error.args[0] if error.args else None
     return TransportError("protocol", f"broken response: {reason or 'it is no HTTP'}")
