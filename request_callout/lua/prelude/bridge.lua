@@ -215,7 +215,9 @@ local function deliver(run_id, seconds, ok, result)
     local read
     read, result = raw_pcall(values.unpack, result)
     if not read then
-      ok, result = false, tostring(result)
+      disarm()
+      enter(nil)
+      return result == NO_MEMORY and STOPPED or FAILED, result == NO_MEMORY and "memory" or tostring(result)
     end
   end
   return advanced(run, resume(run.worker, ok, result))

@@ -15,6 +15,8 @@ local MAX_NESTED = 100 -- coroutines resumed inside one another: each takes some
 local STOP = {} -- the error value of a limit
 local CALL = {} -- the first value of a yield that is a PDK call
 local NO_MEMORY = "not enough memory"
+local OVERFLOW, HANDLER_FAILED = "stack overflow", "error in error handling"
+local OVERFLOW_PRICE, CATCH_PRICE = 100000, 500 -- in instructions
 local SOURCE = "=line" -- the chunk name of all scripts, so that positions read line:N
 
 local left, deadline = huge, huge
@@ -52,10 +54,18 @@ local function disarm()
   return limit, rest, nesting
 end
 
--- Raises STOP again if the error that was caught is, or followed, a limit's.
+-- Raises STOP again if the error that was caught is, or followed, a limit's. Else the catch has its price: unwinding
+-- costs far more time than the instructions around it show, most of all after a stack overflow, and near the end of
+-- the stack the hook cannot run (its own call overflows), so that a script could loop there for ever.
 local function no_swallowing(err)
   if stopped or err == STOP or err == NO_MEMORY then
     stopped = stopped or "memory"
+    error(STOP, 0)
+  end
+  local overflow = type(err) == "string" and (find(err, OVERFLOW, 1, true) or find(err, HANDLER_FAILED, 1, true))
+  left = left - (overflow and OVERFLOW_PRICE or CATCH_PRICE)
+  if left <= 0 then
+    stopped = "instructions"
     error(STOP, 0)
   end
 end
@@ -75,6 +85,8 @@ local function xpcall(f, handler, ...)
   return checked(raw_xpcall(f, function(err)
     if stopped or err == STOP or err == NO_MEMORY then
       return err
+    elseif type(err) == "string" and find(err, OVERFLOW, 1, true) then
+      left = left - OVERFLOW_PRICE
     end
     return handler(err)
   end, ...))

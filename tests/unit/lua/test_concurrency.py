@@ -8,7 +8,6 @@ from gevent.event import Event
 
 from request_callout.config.settings import LuaSettings
 from request_callout.lua import Lua, ScriptError
-
 from tests.unit.lua.recording_host import Bench
 
 SCRIPT = """
@@ -84,7 +83,7 @@ def test_a_limit_of_one_request_does_not_touch_those_that_wait() -> None:
     waiting_one, other = Bench(lua=lua), Bench(lua=lua)
 
     def meanwhile() -> str:
-        for source in ("while true do end", "local t = {} while true do t[#t + 1] = {} end"):
+        for source in ("while true do end", "local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end"):
             with pytest.raises(ScriptError, match="stopped"):
                 other.script(source)
         return "/p"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from request_callout.lua import Headers, ScriptError
 from request_callout.lua.conversion import MAX_DEPTH
 from request_callout.values import text
-
 from tests.unit.lua.recording_host import Bench
 
 STRINGS = st.text(st.characters(codec="utf-8"), max_size=300) | st.binary(max_size=300).map(text)

@@ -6,7 +6,6 @@ import pytest
 
 from request_callout.config.settings import LuaSettings
 from request_callout.lua import Headers, Lua, ScriptError
-
 from tests.unit.lua.recording_host import Bench, RecordingHost
 
 

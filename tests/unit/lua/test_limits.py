@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 
 import pytest
 
 from request_callout.config.settings import LuaSettings
 from request_callout.lua import Lua, ScriptError
-
 from tests.unit.lua.recording_host import Bench
 
 SMALL = LuaSettings(max_instructions=300_000, max_time_ms=2_000, max_memory_bytes=4 * 1024 * 1024)
@@ -24,6 +24,13 @@ ENDLESS = {
     "coroutine left behind": f"local co = coroutine.create(function() pcall(function() {LOOP} end) {LOOP} end) "
     f"while true do coroutine.resume(co) end",
     "recursion in pcall": "local function f() pcall(f) return f() end f()",
+    "at the end of the stack": "local function spin() for i = 1, 1e9 do end end "
+    "local function level(n) while true do pcall(n > 0 and level or spin, n - 1) end end "
+    "local function deep(n) if n == 0 then level(8) end return 1 + deep(n - 1) end "
+    "while true do for n = 5000, 12000, 5 do pcall(deep, n) end end",
+    "overflow in a handler": "local function f() return 1 + f() end while true do xpcall(f, f) end",
+    "overflow in a coroutine": "local function f() return 1 + f() end "
+    "while true do coroutine.resume(coroutine.create(f)) end",
     "gsub callback": "('x'):gsub('.', function() while true do end end)",
     "sort comparator": "table.sort({2, 1}, function() while true do end end)",
     "iterator": "for _ in function() return 1 end do end",
@@ -38,7 +45,7 @@ def test_an_endless_script_is_stopped(source: str) -> None:
     """Whatever loops, and whatever tries to catch the stop, ends with an error that names the limit."""
     bench = Bench({"kong.request.get_path": "/"}, lua=Lua(SMALL))
     started = time.monotonic()
-    with pytest.raises(ScriptError, match="stopped: it took (more than 300000 instructions|longer than 2000 ms)"):
+    with pytest.raises(ScriptError, match=r"stopped: it took (more than 300000 instructions|longer than 2000 ms)"):
         bench.script(source)
     assert time.monotonic() - started < 5
     assert bench.result("return 'alive'") == "alive"
@@ -65,7 +72,12 @@ def test_a_script_that_eats_memory_is_stopped(source: str) -> None:
     lua = Lua(LuaSettings(max_memory_bytes=8 * 1024 * 1024, max_instructions=100_000_000))
     other = Bench(lua=lua)
     assert other.result("return 1") == 1
-    bench = Bench({"kong.request.get_path": "/", "kong.request.get_raw_body": lambda: "b" * 1_000_000}, lua=lua)
+    numbers = itertools.count()
+
+    def body() -> str:
+        return f"{next(numbers)}" + "b" * 1_000_000
+
+    bench = Bench({"kong.request.get_path": "/", "kong.request.get_raw_body": body}, lua=lua)
     with pytest.raises(ScriptError, match=r"stopped: it took more than 8388608 bytes of memory|too large"):
         bench.script(source)
     bench.context.close()
@@ -79,7 +91,7 @@ def test_a_state_that_ran_out_of_memory_gets_no_new_requests() -> None:
     before = Bench(lua=lua)
     before.script("kong.ctx.shared.callouts.kept = 1")
     with pytest.raises(ScriptError, match="memory"):
-        Bench(lua=lua).script("local t = {} while true do t[#t + 1] = {} end")
+        Bench(lua=lua).script("local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end")
     after = Bench(lua=lua)
     assert after.context.state is not before.context.state
     assert before.context.get(("callouts", "kept")) == 1
