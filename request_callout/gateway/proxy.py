@@ -92,11 +92,18 @@ class Proxy:
             return await _send_exit(request, x, proxied_at=before)
 
     async def _receive(self, request: web.Request, folder: str) -> Body:
-        """The client's body: in memory up to the buffer's size, else in a file, as nginx keeps it."""
+        """The client's body: in memory up to the buffer's size, else in a file, as nginx keeps it.
+
+        A body that is known to be less than a quarter longer gets a buffer of its own size.
+        """
         kept = bytearray()
+        limit = self._buffer_bytes
+        announced = request.content_length
+        if announced is not None and announced < limit + limit // 4:
+            limit = announced
         async for chunk in request.content.iter_any():
             kept += chunk
-            if len(kept) > self._buffer_bytes:
+            if len(kept) > limit:
                 return await _to_file(request, folder, bytes(kept))
         return Body(bytes(kept), None, len(kept))
 

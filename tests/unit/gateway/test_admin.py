@@ -36,15 +36,15 @@ def test_post_config(make: Make, up: Upstream, form: str) -> None:
     """A configuration is taken in every form that Kong takes, and holds for the next request."""
     gateway = make({})
     text = json.dumps(document(up))
-    given: dict[str, Any] = {
+    forms: dict[str, dict[str, Any]] = {
         "json": {"json": {"config": text}},
         "document": {"json": document(up)},
         "yaml": {"data": text, "headers": {"Content-Type": "text/yaml"}},
         "form": {"data": {"config": text}},
         "multipart": {"files": {"config": ("kong.yml", text)}},
-    }[form]
+    }
     assert gateway.get("/a").status_code == 404
-    response = requests.post(f"{gateway.admin}/config?check_hash=1", timeout=10, **given)
+    response = requests.post(f"{gateway.admin}/config?check_hash=1", timeout=10, **forms[form])
     assert response.status_code == 201
     assert [route["name"] for route in response.json()["routes"].values()] == ["r"]
     assert gateway.get("/a").status_code == 200

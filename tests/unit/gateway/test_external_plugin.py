@@ -352,7 +352,7 @@ def test_start_without_an_instance_leaves_a_claim(
 
 
 def test_large_body_protobuf(make: Make, up: Upstream, serve: Serve) -> None:
-    """A body over the buffer's size comes as the path of a file that is gone after the request."""
+    """A body over the buffer's size and a quarter comes as the path of a file that is gone after the request."""
     seen: list[Any] = []
 
     def script(kong: Kong) -> None:
@@ -361,7 +361,7 @@ def test_large_body_protobuf(make: Make, up: Upstream, serve: Serve) -> None:
         seen.append((body.content, body.path, Path(body.path).read_bytes() if body.path else left))
 
     gateway = make(document(up, paths=["/"]), server=serve(script))
-    small, large = b"x" * 8192, b"y" * 8193
+    small, large = b"x" * 10239, b"y" * 10240
     with requests.Session() as one_connection:
         for body in (large, small):
             one_connection.post(gateway.proxy, data=body, timeout=10)
@@ -371,11 +371,11 @@ def test_large_body_protobuf(make: Make, up: Upstream, serve: Serve) -> None:
 
 
 def test_large_body_msgpack(make: Make, up: Upstream, serve: Serve) -> None:
-    """On MsgPack a body over the buffer's size makes get_raw_body fail inside Kong: 500."""
+    """On MsgPack such a body makes get_raw_body fail inside Kong: 500."""
     server = serve(lambda kong: kong("request.get_raw_body"), protocol="msgpack")
     gateway = make(document(up, paths=["/"]), server=server, protocol="msgpack")
-    assert gateway.request("POST", "/", data=b"x" * 8192).status_code == 200
-    assert gateway.request("POST", "/", data=b"x" * 8193).status_code == 500
+    assert gateway.request("POST", "/", data=b"x" * 10239).status_code == 200
+    assert gateway.request("POST", "/", data=b"x" * 10240).status_code == 500
 
 
 def test_new_configuration_replaces_the_instance(make: Make, up: Upstream, serve: Serve) -> None:
