@@ -23,6 +23,7 @@ from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
+from request_callout.engine.stack import after_error, keep_outcome
 from request_callout.engine.upstream import edit_upstream
 from request_callout.lua.host import ScriptError
 from request_callout.values import raw
@@ -111,8 +112,8 @@ def perform(run: Run, callout: CompiledCallout) -> None:
     try:
         run.instance.stacks[callout.name](call)
     except CalloutError as error:
-        call.failure = error.message
-        call.status = error.http_code
+        keep_outcome(call, after_error(call, error))
+        run.context.finish(call.name, call.record, callout.config.response)
         raise Ended(_error_answer(call), f"callout {call.name}: {error.message}") from None
     except ScriptExit:
         raise

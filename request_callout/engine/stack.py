@@ -119,12 +119,7 @@ def keep(following: Handler) -> Handler:
 
     def handle(call: Call) -> CalloutResponse | None:
         response = following(call)
-        record = call.record
-        if response is not None:
-            call.status = response.status
-            record.response = response.table()
-            record.body_bytes = len(response.raw_body)
-        call.run.context.show_outcome(call.name, record)
+        keep_outcome(call, response)
         return response
 
     return handle
@@ -173,13 +168,7 @@ def tolerate(following: Handler) -> Handler:
         try:
             return following(call)
         except CalloutError as error:
-            call.record.error = _table(error)
-            call.failure = error.message
-            response = error.response
-            if response is not None and call.callout.config.response.body_decode and not response.decoded:
-                with contextlib.suppress(json.NotJsonError):
-                    response.body = json.decode(response.raw_body) if response.raw_body else None
-            return response
+            return after_error(call, error)
 
     return handle
 
@@ -233,6 +222,27 @@ def send(call: Call) -> CalloutResponse | None:
         else:
             headers[name] = [there, value]
     return CalloutResponse(incoming.status, headers, incoming.body)
+
+
+def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
+    """Put what there was of a response into the callout's context."""
+    record = call.record
+    if response is not None:
+        call.status = response.status
+        record.response = response.table()
+        record.body_bytes = len(response.raw_body)
+    call.run.context.show_outcome(call.name, record)
+
+
+def after_error(call: Call, error: CalloutError) -> CalloutResponse | None:
+    """Note the last error in the context; gives what there was of a response, decoded if wanted and possible."""
+    call.record.error = _table(error)
+    call.failure = error.message
+    response = error.response
+    if response is not None and call.callout.config.response.body_decode and not response.decoded:
+        with contextlib.suppress(json.NotJsonError):
+            response.body = json.decode(response.raw_body) if response.raw_body else None
+    return response
 
 
 def caching_after(call: Call, script: Script) -> dict[str, object]:

@@ -239,3 +239,16 @@ def test_a_script_cannot_send_to_no_url(access: Access, caplog: pytest.LogCaptur
     by_lua = "kong.ctx.shared.callouts.a.request.params.url = 'nowhere'"
     assert access({"callouts": [{"name": "a", "request": {"url": "http://h/", "by_lua": by_lua}}]}).answer == INTERNAL
     assert "config.callouts[1].request.by_lua" in caplog.text
+
+
+def test_a_failed_callout_is_in_the_context(access: Access, httpserver: HTTPServer) -> None:
+    """The error message and other plugins see the failed callout itself: its response and the reason."""
+    httpserver.expect_request("/token").respond_with_json({"why": "locked"}, status=423)
+    error = {
+        "http_statuses": [423],
+        "error_response_msg": "$(callouts.auth.response.status): $(callouts.auth.response.body.why)",
+    }
+    kong = access(token_injection(httpserver.url_for("/token"), error=error))
+    assert kong.answer is not None
+    assert kong.answer[1] == b"423: locked"
+    assert kong.shared()["auth"]["request"]["error"] == {"reason": "code", "err": "status 423", "http_code": 423}
