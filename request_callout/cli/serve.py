@@ -144,9 +144,9 @@ def _mode(_context: click.Context, _parameter: click.Parameter, value: str) -> i
     help="The socket's permissions; Kong's workers must be able to write to it.",
 )
 @click.option(
-    "--take-over",
+    "--replace",
     is_flag=True,
-    envvar="REQUEST_CALLOUT_TAKE_OVER",
+    envvar="REQUEST_CALLOUT_REPLACE",
     show_envvar=True,
     help="Take the socket from a server that still listens there (when Kong starts this one).",
 )
@@ -211,7 +211,7 @@ def serve(path: str, protocol: str, grace_s: float, **values: Any) -> None:
 
         server = ProtobufServer(Instances(engine, info["Version"]), info)
     try:
-        listening = ListeningSocket(os.path.abspath(path), values["socket_mode"], take_over=values["take_over"])
+        listening = ListeningSocket(os.path.abspath(path), values["socket_mode"], take_over=values["replace"])
     except SocketError as error:
         raise click.ClickException(str(error)) from None
     try:
