@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import aiohttp
 from aiohttp import web
@@ -63,9 +62,10 @@ class Proxy:
             exchange.receive = lambda: self._receive(request, folder)
             try:
                 return await self._respond(request, exchange)
-            except ConnectionError as error:
+            except (ConnectionError, web.RequestPayloadError) as error:
                 _LOG.info("the client went away: %s, request_id: %s", error, exchange.request_id)
-                raise
+                # No one gets this; 499 is what nginx has for its log.
+                return web.Response(status=499)
 
     async def _respond(self, request: web.Request, x: Exchange) -> web.StreamResponse:
         runtime = self._runtime()
@@ -288,23 +288,17 @@ async def _send_upstream(
     response = _Answer(upstream.status, upstream.reason or "", headers, dated=False)
     await response.prepare(request)
     if request.method != "HEAD" and not _has_no_body(upstream.status):
-        async with _broken_off(request):
+        try:
             async for chunk in upstream.content.iter_any():
                 await response.write(chunk)
+        except (aiohttp.ClientPayloadError, aiohttp.ServerTimeoutError, asyncio.TimeoutError) as error:
+            # What the upstream does not finish is not finished to the client either: its connection is closed.
+            _LOG.error("the upstream broke off its answer: %s, request_id: %s", error, x.request_id)
+            if request.transport is not None:
+                request.transport.abort()
+            return response
     await response.write_eof()
     return response
-
-
-@contextlib.asynccontextmanager
-async def _broken_off(request: web.Request) -> AsyncIterator[None]:
-    """An answer that the upstream does not finish is not finished to the client either: its connection is closed."""
-    try:
-        yield
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-        _LOG.error("the upstream closed its answer early: %s", error)
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the upstream closed its answer early") from None
 
 
 def _milliseconds(start: float, end: float | None = None) -> str:
