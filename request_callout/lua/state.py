@@ -221,4 +221,6 @@ class State:
             return RunFailed(f"stopped: it took more than {self._budget} bytes of memory")
         if message == "time":
             return RunFailed(f"stopped: it took longer than {self._settings.max_time_ms} ms")
+        if message == "work":
+            return RunFailed(f"stopped: it computed longer than {self._instructions} instructions should take")
         return RunFailed(f"stopped: it took more than {self._instructions} instructions")

@@ -11,7 +11,7 @@ local type, tostring = type, tostring
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local rawget, rawset, select, concat, sub, unpack = rawget, rawset, select, table.concat, string.sub, unpack
 local arm, disarm, located, STOP, CALL = limits.arm, limits.disarm, limits.located, limits.STOP, limits.CALL
-local NO_MEMORY, SOURCE, null = limits.NO_MEMORY, limits.SOURCE, values.null
+local charged, NO_MEMORY, SOURCE, null = limits.charged, limits.NO_MEMORY, limits.SOURCE, values.null
 local globals, flush, enter, pending = sandbox.globals, pdk.flush, pdk.enter, pdk.pending
 
 local DONE, CALLING, FAILED, STOPPED = 0, 1, 2, 3 -- as in state.py; DONE is also what a worker yields at its end
@@ -150,6 +150,7 @@ local function finished(run, limit, ok, tag, succeeded, result)
   elseif tag == CALL then
     last_run = last_run + 1
     runs[last_run] = run
+    run.left = charged(run.left)
     local method, arguments = pending()
     return CALLING, method, arguments, last_run
   end

@@ -15,12 +15,13 @@ local MAX_NESTED = 100 -- coroutines resumed inside one another: each takes some
 local STOP = {} -- the error value of a limit
 local CALL = {} -- the first value of a yield that is a PDK call
 local NO_MEMORY = "not enough memory"
+local RATE = 20e6 -- instructions to a second of CPU time: far fewer than there are, so that only C functions show
 local OVERFLOW, HANDLER_FAILED = "stack overflow", "error in error handling"
 local OVERFLOW_PRICE, CATCH_PRICE = 100000, 500 -- in instructions
 local SOURCE = "=line" -- the chunk name of all scripts, so that positions read line:N
 
-local left, deadline = huge, huge
-local stopped -- which limit was hit: "instructions", "time" or "memory"
+local left, deadline, work_deadline = huge, huge, huge
+local stopped -- which limit was hit: "instructions", "work", "time" or "memory"
 local thread -- the coroutine in which the current run started
 local nested = 0
 
@@ -29,9 +30,15 @@ sethook(function()
     return
   end
   left = left - INTERVAL
-  if left > 0 and clock() > deadline then
-    stopped = stopped or "time"
-    left = 0
+  if left > 0 then
+    local now = clock()
+    if now > deadline then
+      stopped = stopped or "time"
+      left = 0
+    elseif now > work_deadline then
+      stopped = stopped or "work"
+      left = 0
+    end
   end
   if left <= 0 and raw_running() then -- on the main thread only the runtime itself runs, for a moment
     stopped = stopped or "instructions"
@@ -44,13 +51,21 @@ local function arm(co, instructions, seconds, nesting)
   nested = nesting
   stopped = nil
   left = instructions
-  deadline = clock() + seconds
+  local now = clock()
+  deadline = now + seconds
+  work_deadline = now + instructions / RATE
+end
+
+-- The instructions that are left when a run waits, with its time in C functions taken off.
+local function charged(instructions)
+  local by_time = (work_deadline - clock()) * RATE
+  return by_time < instructions and by_time or instructions
 end
 
 -- Ends the armed stretch; gives the limit that was hit, if any, and what to arm it with again.
 local function disarm()
   local limit, rest, nesting = stopped, left, nested
-  left, deadline, stopped, thread, nested = huge, huge, nil, nil, 0
+  left, deadline, stopped, thread, nested = huge, huge, nil, nil, 0 -- work_deadline stays, for charged
   return limit, rest, nesting
 end
 
@@ -183,6 +198,7 @@ return {
   NO_MEMORY = NO_MEMORY,
   SOURCE = SOURCE,
   arm = arm,
+  charged = charged,
   disarm = disarm,
   position = position,
   located = located,

@@ -34,7 +34,9 @@ local reader = buffer.new({ metatable = { array_mt, headers_mt } })
 
 local function unpack_value(data)
   reader:set(data)
-  return (reader:decode())
+  local value = reader:decode()
+  reader:reset() -- it would keep the whole string otherwise
+  return value
 end
 
 local SMALL, FIXED_STRING, FIXED_MAP, FIXED_ARRAY = {}, {}, {}, {}

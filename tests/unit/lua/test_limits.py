@@ -159,6 +159,17 @@ def test_nested_coroutines_that_wait_count_for_their_own_run() -> None:
     assert bench.result(deep + "for i = 1, 5 do f(90) end return f(95)") == "/"
 
 
+@pytest.mark.parametrize("work", ["s:sub(2)", "s .. s", "('%s%s'):format(s, s)", "s .. 'a' < s .. 'b'"])
+def test_work_in_c_functions_counts(work: str) -> None:
+    """A loop over costly C functions is few instructions, but is stopped long before the time limit."""
+    bench = Bench({"kong.request.get_path": "/"})
+    for call in ("", "kong.request.get_path()"):
+        started = time.process_time()
+        with pytest.raises(ScriptError, match="than 10000000 instructions"):
+            bench.script(f"local s = ('x'):rep(1e6) while true do local x = {work} {call} end")
+        assert time.process_time() - started < 5
+
+
 def test_a_limit_in_an_expression_ends_it() -> None:
     """Expressions have the same limits as scripts."""
     with pytest.raises(ScriptError, match="instructions"):
