@@ -176,12 +176,18 @@ class Site:
         assert answer.status == 200, answer.text
         return answer.json
 
-    def sees(self, expression: str, path: str = "", headers: Headers = (), **more: Any) -> str | None:
-        """The value of an expression (without ``$(`` and ``)``), as a header that the upstream gets."""
-        self.configure(upstream={"headers": {"custom": {"X-Value": f"$({expression})"}}}, **more)
+    def shows(self, template: str, path: str = "", headers: Headers = (), **more: Any) -> str:
+        """What becomes of a value that may hold expressions: here a header that the upstream gets, in brackets."""
+        self.configure(upstream={"headers": {"custom": {"X-Value": f"[{template}]"}}}, **more)
         answer = self.get(path, headers)
         assert answer.status == 200, answer.text
-        return self.upstream.one().header("X-Value")
+        value = self.upstream.one().header("X-Value") or ""
+        assert (value[:1], value[-1:]) == ("[", "]"), value
+        return value[1:-1]
+
+    def sees(self, expression: str, path: str = "", headers: Headers = (), **more: Any) -> str:
+        """The value of an expression (without ``$(`` and ``)``) as text."""
+        return self.shows(f"$({expression})", path, headers, **more)
 
     def returns(self, script: str, path: str = "", headers: Headers = (), **more: Any) -> Any:
         """What a script that ends with ``return {...}`` gives, run as ``upstream.by_lua`` and answered as JSON."""

@@ -1,0 +1,314 @@
+"""``by_lua`` scripts: what they have, what they may do, how they end."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from tests.conformance.callee import PATIENCE_S, Reply, reply_json
+from tests.conformance.site import UPSTREAM_BODY, Site, callout, function
+
+
+def test_scripts_have_no_shortcuts(site: Site) -> None:
+    """Scripts have kong and ngx, but not the shortcuts of expressions."""
+    names = ["kong", "ngx", "headers", "query_params", "uri_captures", "shared", "callouts"]
+    listed = ", ".join(f"{name} = type({name})" for name in names)
+    types = site.returns(f"return {{ {listed} }}")
+    assert types.pop("kong") == "table"
+    assert types.pop("ngx") == "table"
+    assert set(types.values()) == {"nil"}
+
+
+def test_every_run_has_globals_of_its_own(site: Site) -> None:
+    """A global that a script sets is seen by no other run, of this request or the next."""
+    script = "kong.ctx.shared.seen = tostring(leaked) leaked = 'yes'"
+    site.configure(
+        [callout("a", "/a", by_lua="leaked = 'yes'", response={"by_lua": script})],
+        upstream={"by_lua": "kong.response.exit(200, {seen = kong.ctx.shared.seen, now = tostring(leaked)})"},
+    )
+    assert [site.get().json for _ in range(2)] == [{"seen": "nil", "now": "nil"}] * 2
+
+
+def test_scripts_pass_values_through_shared(site: Site) -> None:
+    """What passes between scripts goes through kong.ctx.shared."""
+    site.configure(
+        [callout("a", "/a", by_lua="kong.ctx.shared.t = {n = 1}", response={"by_lua": "kong.ctx.shared.t.n = 2"})],
+        upstream={"by_lua": "kong.response.exit(200, {n = kong.ctx.shared.t.n})"},
+    )
+    assert site.get().json == {"n": 2}
+
+
+def test_shared_of_another_plugin_is_read(site: Site) -> None:
+    """A script reads what an earlier plugin put into kong.ctx.shared."""
+    before = function('kong.ctx.shared.earlier = {list = {1, 2}, text = "x"}', "pre-function")
+    seen = site.returns("return {e = kong.ctx.shared.earlier}", plugins=[before])
+    assert seen == {"e": {"list": [1, 2], "text": "x"}}
+
+
+def test_shared_is_written_for_later_plugins(site: Site) -> None:
+    """What a script puts into kong.ctx.shared is seen by a plugin that runs later."""
+    after = function("kong.response.exit(200, kong.ctx.shared.later)")
+    site.configure(
+        upstream={"by_lua": 'kong.ctx.shared.later = {list = {1, 2}, text = "x", n = 1.5, yes = true}'}, plugins=[after]
+    )
+    assert site.get().json == {"list": [1, 2], "text": "x", "n": 1.5, "yes": True}
+
+
+def test_scripts_have_side_effects(site: Site) -> None:
+    """Scripts may change the request to the upstream and the response to the client."""
+    site.configure(
+        upstream={
+            "by_lua": """
+            kong.service.request.set_header("X-Script", "1")
+            kong.service.request.set_method("PUT")
+            kong.service.request.set_raw_query("a=1")
+            kong.service.request.set_path("/elsewhere")
+            kong.response.set_header("X-Answer", "2")
+            """
+        }
+    )
+    answer = site.get()
+    got = site.upstream.one()
+    assert (got.method, got.target, got.header("X-Script")) == ("PUT", "/elsewhere?a=1", "1")
+    assert (answer.body, answer.header("X-Answer")) == (UPSTREAM_BODY, "2")
+
+
+def test_scripts_read_what_they_write(site: Site) -> None:
+    """What scripts write they also read: a read first sends the writes that wait."""
+    seen = site.returns(
+        """
+        kong.service.request.set_header("X-A", "written")
+        kong.ctx.shared.mine = "kept"
+        return {header = kong.request.get_header("X-A"), shared = kong.ctx.shared.mine}
+        """,
+        headers={"X-A": "came"},
+    )
+    assert seen == {"header": "written", "shared": "kept"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "local ok, method = pcall(kong.request.get_method) return {v = method}",
+        "local co = coroutine.wrap(function() coroutine.yield(kong.request.get_method()) end) return {v = co()}",
+        'return {v = (("x"):gsub("x", function() return kong.request.get_method() end))}',
+        "local t = {2, 1} local m table.sort(t, function(a, b) m = kong.request.get_method() return a < b end) "
+        "return {v = m}",
+        'return {v = (ngx.re.gsub("x", "x", function() return kong.request.get_method() end))}',
+        "local function each() return function(_, last) if not last then return kong.request.get_method() end end end "
+        "for m in each() do return {v = m} end",
+        "local ok, v = xpcall(function() return kong.request.get_method() end, tostring) return {v = v}",
+    ],
+    ids=["pcall", "coroutine", "gsub", "sort", "ngx.re.gsub", "iterator", "xpcall"],
+)
+def test_pdk_calls_work_everywhere(site: Site, script: str) -> None:
+    """PDK calls work in pcall, xpcall, iterators, the script's coroutines and the callbacks of gsub and sort."""
+    assert site.returns(script) == {"v": "GET"}
+
+
+def test_pdk_reads(site: Site) -> None:
+    """The PDK's readers tell of the client's request, the route, the service."""
+    seen = site.returns(
+        """
+        return {
+          method = kong.request.get_method(), path = kong.request.get_path(), query = kong.request.get_raw_query(),
+          argument = kong.request.get_query_arg("q"), scheme = kong.request.get_scheme(),
+          header = kong.request.get_header("x-one"), headers = kong.request.get_headers()["x-one"],
+          query_all = kong.request.get_query().q, route = kong.router.get_route().name,
+          service = kong.router.get_service().name, ip = kong.client.get_ip(),
+        }
+        """,
+        "/rest?q=1",
+        {"X-One": "1"},
+    )
+    assert seen == {
+        "method": "GET",
+        "path": f"{site.path}/rest",
+        "query": "q=1",
+        "argument": "1",
+        "scheme": "http",
+        "header": "1",
+        "headers": "1",
+        "query_all": "1",
+        "route": site.path[1:],
+        "service": f"service-{site.path[1:]}",
+        "ip": "127.0.0.1",
+    }
+
+
+def test_absent_is_nil(site: Site) -> None:
+    """What is absent is nil: a header, an argument, a key of shared, a consumer."""
+    seen = site.returns(
+        """
+        return {
+          header = kong.request.get_header("X-None") == nil, argument = kong.request.get_query_arg("none") == nil,
+          shared = kong.ctx.shared.none == nil, consumer = kong.client.get_consumer() == nil,
+        }
+        """
+    )
+    assert seen == dict.fromkeys(["header", "argument", "shared", "consumer"], True)
+
+
+def test_get_body_decodes(site: Site) -> None:
+    """kong.request.get_body gives the decoded body, JSON or form."""
+    site.configure(upstream={"by_lua": "kong.response.exit(200, {body = kong.request.get_body()})"})
+    assert site.post_json({"a": [1, {"b": "c"}]}).json == {"body": {"a": [1, {"b": "c"}]}}
+    form = site.request("POST", "", {"Content-Type": "application/x-www-form-urlencoded"}, b"a=1&b=x%20y")
+    assert form.json == {"body": {"a": "1", "b": "x y"}}
+
+
+def test_set_body_encodes(site: Site) -> None:
+    """kong.service.request.set_body encodes a table by the content type."""
+    site.configure(upstream={"by_lua": 'kong.service.request.set_body({a = {1, "x"}}, "application/json")'})
+    site.request("POST", "", {"Content-Type": "text/plain"}, b"client")
+    got = site.upstream.one()
+    assert json.loads(got.body) == {"a": [1, "x"]}
+    assert got.all("Content-Type") == ["application/json"]
+
+
+def test_raw_body(site: Site) -> None:
+    """kong.request.get_raw_body and kong.service.request.set_raw_body carry any bytes."""
+    script = "kong.service.request.set_raw_body(kong.request.get_raw_body() .. string.char(0, 255))"
+    site.configure(upstream={"by_lua": script})
+    site.request("POST", "", {"Content-Type": "application/octet-stream"}, b"\x00\xc3\xa4\xff")
+    assert site.upstream.one().body == b"\x00\xc3\xa4\xff\x00\xff"
+
+
+def test_exit_with_a_table(site: Site) -> None:
+    """kong.response.exit with a table answers with JSON."""
+    site.configure(upstream={"by_lua": 'kong.response.exit(201, {a = {1, 2}}, {["X-Own"] = "1"})'})
+    answer = site.get()
+    assert (answer.status, answer.json, answer.header("X-Own")) == (201, {"a": [1, 2]}, "1")
+    assert (answer.header("Content-Type") or "").startswith("application/json")
+    assert not site.upstream.received()
+
+
+def test_exit_with_text(site: Site) -> None:
+    """kong.response.exit with a string answers with it as it is, bytes included."""
+    site.configure(upstream={"by_lua": 'kong.response.exit(202, "a\\0\\255", {["Content-Type"] = "text/x-own"})'})
+    answer = site.get()
+    assert (answer.status, answer.body, answer.header("Content-Type")) == (202, b"a\x00\xff", "text/x-own")
+
+
+def test_exit_keeps_headers_set_before(site: Site) -> None:
+    """Headers set with kong.response.set_header before kong.response.exit are in the answer."""
+    site.configure(upstream={"by_lua": 'kong.response.set_header("X-Before", "1") kong.response.exit(204)'})
+    answer = site.get()
+    assert (answer.status, answer.header("X-Before"), answer.body) == (204, "1", b"")
+
+
+def test_response_error(site: Site) -> None:
+    """kong.response.error answers with an error of this status and message."""
+    site.configure(upstream={"by_lua": 'kong.response.error(403, "not today")'})
+    answer = site.request(headers={"Accept": "application/json"})
+    assert (answer.status, answer.json["message"]) == (403, "not today")
+
+
+@pytest.mark.parametrize("place", ["request", "response"])
+def test_exit_in_a_callouts_script(site: Site, place: str) -> None:
+    """kong.response.exit in any by_lua answers the client: nothing runs after it."""
+    first = callout("a", "/a")
+    first.setdefault(place, {})["by_lua"] = 'kong.response.exit(418, "enough")  error("not reached")'
+    site.configure([first, callout("b", "/b", method="POST")])
+    answer = site.get()
+    assert (answer.status, answer.text) == (418, "enough")
+    assert len(site.callee.received("/a")) == (place == "response")
+    assert not site.callee.received("/b")
+    assert not site.upstream.received()
+
+
+def test_exit_ends_callouts_in_flight(site: Site) -> None:
+    """kong.response.exit does not wait for callouts that are still in flight."""
+    answered = threading.Event()
+    site.callee.on("/slow", Reply(200, hold=lambda: answered.wait(PATIENCE_S)))
+    script = 'kong.response.exit(418, "enough")'
+    site.configure(
+        [
+            callout("a", "/a", depends_on=[], by_lua=script),
+            callout("slow", "/slow", depends_on=[]),
+        ]
+    )
+    late = threading.Timer(PATIENCE_S / 2, answered.set)
+    late.start()
+    answer = site.get()
+    at_once = not answered.is_set()
+    answered.set()
+    late.cancel()
+    assert answer.status == 418
+    assert at_once
+
+
+def test_runtime_error_is_500(site: Site) -> None:
+    """A runtime error gives the client 500 Internal Server Error and none of the script's text."""
+    site.configure([callout("a", "/a", by_lua='error("secret detail")')])
+    answer = site.get()
+    assert (answer.status, answer.json["message"]) == (500, "Internal Server Error")
+    assert b"secret" not in answer.body
+    assert not site.callee.received()
+    assert not site.upstream.received()
+
+
+@pytest.mark.parametrize("place", ["request.by_lua", "response.by_lua", "upstream.by_lua"])
+def test_syntax_error_in_a_script_is_refused(site: Site, place: str) -> None:
+    """A syntax error in a script is found when the configuration is validated, with the field's path and the line."""
+    script = "local a = 1\nlocal b = = 2"
+    one = callout("a", "/a")
+    upstream: dict[str, str] = {}
+    if place == "upstream.by_lua":
+        upstream["by_lua"] = script
+    else:
+        one.setdefault(place.split(".", maxsplit=1)[0], {})["by_lua"] = script
+    text = site.refuse([one], upstream=upstream)
+    if site.gateway.embedded:
+        assert place in text
+        assert "line 2" in text
+
+
+def test_empty_array_stays_an_array(site: Site) -> None:
+    """JSON null and an empty array stay what they are when encoded again."""
+    value: dict[str, object] = {"null": None, "array": [], "object": {}, "nested": [[], {}, None]}
+    site.callee.on("/a", reply_json(value))
+    site.configure(
+        [callout("a", "/a", decode=True)],
+        upstream={"by_lua": "kong.response.exit(200, kong.ctx.shared.callouts.a.response.body)"},
+    )
+    assert site.get().json == value
+
+
+def test_numbers_keep_their_kind(site: Site) -> None:
+    """Whole numbers of a response are encoded again without a fraction, as far as a double holds them."""
+    value = {"int": 7, "big": 2**53, "negative": -1, "fraction": 0.5}
+    site.callee.on("/a", reply_json(value))
+    site.configure(
+        [callout("a", "/a", decode=True)],
+        upstream={"by_lua": "kong.response.exit(200, kong.ctx.shared.callouts.a.response.body)"},
+    )
+    answer = site.get()
+    assert answer.json["int"] == 7
+    assert b"7.0" not in answer.body
+    assert (answer.json["negative"], answer.json["fraction"]) == (-1, 0.5)
+    assert answer.json["big"] == pytest.approx(2**53)
+
+
+def test_missing_pdk_function_raises_an_error_that_names_it(site: Site) -> None:
+    """A PDK function that the protocol lacks raises an error that names it and the other protocol."""
+    script = (
+        "local ok, message = pcall(kong.vault.get, '{vault://env/home}') return {ok = ok, message = tostring(message)}"
+    )
+    seen = site.returns(script)
+    if site.gateway.kind == "protobuf":
+        assert seen["ok"] is False
+        assert "kong.vault.get" in seen["message"]
+        assert "MsgPack" in seen["message"]
+
+
+def test_unknown_pdk_function_does_no_harm(site: Site) -> None:
+    """Calling a PDK function that does not exist raises an error or gives nil, and the script goes on."""
+    seen = site.returns(
+        "local ok, got = pcall(function() return kong.request.no_such_function() end) "
+        "return {raised = not ok, got = ok and got or nil, method = kong.request.get_method()}"
+    )
+    assert seen["method"] == "GET"
+    assert seen["raised"] or "got" not in seen
