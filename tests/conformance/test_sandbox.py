@@ -215,7 +215,7 @@ GREEDY = "local t = {} while true do t[#t + 1] = ('x'):rep(1000000) .. #t end"
     ],
 )
 def test_scripts_that_take_too_much_are_ended(site: Site, script: str) -> None:
-    """A script that takes too long or too much memory ends with 500, whatever it catches; the next request is served."""
+    """A script that takes too long or too much memory ends with 500, whatever it catches; the next is served."""
     site.configure(upstream={"by_lua": f"if kong.request.get_header('X-Bad') then {script} end"})
     answer = site.get(headers={"X-Bad": "1"})
     assert (answer.status, answer.json["message"]) == (500, "Internal Server Error")
