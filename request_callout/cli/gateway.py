@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from request_callout.cli.validate import document_problems
+from request_callout.config import declarative as plugin_files
 from request_callout.config.problems import InvalidConfiguration
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
@@ -115,14 +117,24 @@ def _external_schema() -> Definition:
 
 def _loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
     """A declarative file, by Kong's rules and then by the plugin's own; ends the program if anything is wrong."""
+    text = file.read_text("utf-8", "surrogateescape")
     try:
-        configuration = declarative.load(declarative.parse(file.read_text("utf-8", "surrogateescape")), schemas)
+        configuration = declarative.load(declarative.parse(text), schemas)
     except InvalidDeclaration as invalid:
-        _refuse(file, list(lines(invalid.errors)))
+        _refuse(file, _all_problems(text, list(lines(invalid.errors))))
     problems = list(_own_problems(configuration, schemas[PLUGIN]))
     if problems:
         _refuse(file, problems)
     return configuration
+
+
+def _all_problems(text: str, kong_problems: list[str]) -> list[str]:
+    """What Kong's rules refuse, and beside it what they can't see; what both see is told in our words."""
+    try:
+        ours = list(document_problems(plugin_files.read(text), function_lua().check))
+    except plugin_files.Unreadable:
+        return kong_problems
+    return [line for line in kong_problems if not any(one.startswith(line.partition(":")[0]) for one in ours)] + ours
 
 
 def _own_problems(configuration: Configuration, schema: Definition) -> list[str]:

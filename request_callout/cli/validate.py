@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,8 +37,6 @@ def validate(files: tuple[str, ...]) -> None:
 
 
 def _told(file: str, check: SourceCheck) -> Iterator[str]:
-    from request_callout.config import InvalidConfiguration, load
-
     try:
         document = read(_text(file))
     except OSError as error:
@@ -50,6 +48,13 @@ def _told(file: str, check: SourceCheck) -> Iterator[str]:
     except Unreadable as error:
         yield str(error)
         return
+    yield from document_problems(document, check)
+
+
+def document_problems(document: Mapping[str, Any], check: SourceCheck) -> Iterator[str]:
+    """Every problem of the plugin's configurations in a declarative document, each with its path."""
+    from request_callout.config import InvalidConfiguration, load
+
     for problem in file_problems(document):
         yield str(problem)
     for configuration in plugin_configurations(document):

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from request_callout.gateway import declarative
-from request_callout.gateway.declarative import InvalidDeclaration
+from request_callout.gateway.declarative import InvalidDeclaration, not_enabled
 from request_callout.gateway.entities import plugin_schema
 from request_callout.gateway.flat_errors import flattened
 from request_callout.gateway.kong_errors import JSON
@@ -132,7 +132,7 @@ class _Admin:
         if name is None:
             errors: Errors = {"name": "required field missing"}
         elif name not in self._node.schemas:
-            errors = {"name": f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"}
+            errors = {"name": not_enabled(name)}
         else:
             schema = plugin_schema(self._node.schemas[name])
             errors = validate(schema, fill(schema, given))

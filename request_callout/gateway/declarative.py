@@ -162,7 +162,7 @@ def _take_one(
         if not isinstance(name, str):
             return {"name": "required field missing" if name is None else "expected a string"}
         if name not in work.plugins:
-            return {"name": f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"}
+            return {"name": not_enabled(name)}
         schema = kinds.plugin_schema(work.plugins[name])
     else:
         schema = kinds.SCHEMAS[kind]
@@ -363,4 +363,12 @@ def _plugin(entity: Mapping[str, Any]) -> PluginConfig:
         consumer_id=place("consumer"),
         instance_name=entity["instance_name"],
         config=entity["config"] or {},
+    )
+
+
+def not_enabled(name: str) -> str:
+    """Why a plugin is refused: Kong's words, and what there is here."""
+    return (
+        f"plugin '{name}' not enabled; add it to the 'plugins' configuration property "
+        "(the embedded gateway has request-callout, key-auth, pre-function and post-function only)"
     )

@@ -68,7 +68,9 @@ def _make_way(path: str, *, take_over: bool) -> bool:
         os.unlink(path)
         return False
     if not take_over:
-        raise SocketError(f"another server listens on {path}: stop it first, choose another path, or take it over with --replace")
+        raise SocketError(
+            f"another server listens on {path}: stop it first, choose another path, or take it over with --replace"
+        )
     return True
 
 

@@ -89,7 +89,7 @@ def test_every_problem_at_once() -> None:
         "services[1].hosty: unknown field",
         "services[1].routes[1].paths[1]: should start with: / (fixed path) or ~/ (regex path)",
         "services[1].routes[1].plugins[1].name: plugin 'other' not enabled; add it to the 'plugins' configuration"
-        " property",
+        " property (the embedded gateway has request-callout, key-auth, pre-function and post-function only)",
         "upstreams: not supported by the embedded gateway",
     ]
 
