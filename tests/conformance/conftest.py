@@ -48,7 +48,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starting]:
             if key not in started:
                 given = ["--protocol", kind, *(f"--serve-option={option}" for option in options)]
                 started[key] = stack.enter_context(GatewayProcess(configuration, given, ENVIRONMENT))
-            return Gateway(kind, started[key].proxy, started[key].admin)
+            return Gateway(kind, started[key].proxy, started[key].admin, started[key].log)
 
         yield start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,15 @@ WITNESS = "kong.response.exit(200, kong.ctx.shared.callouts)"
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where a gateway is, and what it is: the embedded one on one of the protocols, or a Kong."""
+    """Where a gateway is, and what it is: the embedded one on one of the protocols, or a Kong.
+
+    ``log`` gives what it has logged so far, with its plugin server; nothing for a Kong.
+    """
 
     kind: str
     proxy: str
     admin: str
+    log: Callable[[], str] = str
 
     @property
     def embedded(self) -> bool:
@@ -143,22 +147,25 @@ class Site:
             assert time.monotonic() < deadline, "the configuration is not in force"
             time.sleep(0.01)
 
-    def refuse(
-        self, callouts: Sequence[Mapping[str, Any]], *, seen_by_kong: bool = False, **parts: Mapping[str, Any]
-    ) -> str:
-        """Assert that this configuration is not accepted; gives back the reasons, if the gateway tells them.
+    def refused(self, callouts: Sequence[Mapping[str, Any]], **parts: Mapping[str, Any]) -> str:
+        """Assert that the gateway's own rules do not accept this configuration; gives back what it says."""
+        answer = self.gateway.post(self.declaration([self.plugin(callouts, **parts)]))
+        assert answer.status == 400, f"{answer.status}: {answer.text}"
+        return answer.text
 
-        What Kong's own schema can't see (``seen_by_kong`` False) a Kong accepts: there the first request gets 500 and
-        the reasons are in the log only, so the text is empty.
+    def unusable(self, callouts: Sequence[Mapping[str, Any]], **parts: Mapping[str, Any]) -> str:
+        """Assert that this configuration is accepted and then every request gets 500; gives back what the log says.
+
+        These are the problems that a schema can't see. The log of a Kong can't be seen from here; then it is empty.
         """
-        declaration = self.declaration([self.plugin(callouts, **parts)])
-        if self.gateway.embedded or seen_by_kong:
-            answer = self.gateway.post(declaration)
-            assert answer.status == 400, f"{answer.status}: {answer.text}"
-            return answer.text
-        self.load(declaration)
-        assert self.get().status == 500
-        return ""
+        written = len(self.gateway.log())
+        self.load(self.declaration([self.plugin(callouts, **parts)]))
+        for _ in range(2):
+            answer = self.get()
+            assert (answer.status, answer.json["message"]) == (500, "Internal Server Error")
+        assert not self.callee.received()
+        assert not self.upstream.received()
+        return self.gateway.log()[written:]
 
     def request(self, method: str = "GET", path: str = "", headers: Headers = (), body: bytes | None = None) -> Answer:
         """Send a request to the test's route; ``path`` follows the route's own and may have a query."""

@@ -131,7 +131,7 @@ def test_timeout_of_0_is_the_default(site: Site) -> None:
 @pytest.mark.parametrize("given", [{"connect": 1}, {"read": 1, "write": 1}])
 def test_timeouts_are_all_or_none(site: Site, given: dict[str, int]) -> None:
     """Of connect, write and read all are given or none."""
-    site.refuse([callout("a", "/a", http_opts={"timeouts": given})], seen_by_kong=True)
+    site.refused([callout("a", "/a", http_opts={"timeouts": given})])
 
 
 def test_error_response(site: Site) -> None:
@@ -155,7 +155,7 @@ def test_error_response_in_json(site: Site) -> None:
 @pytest.mark.parametrize("code", [99, 600, 0, -1])
 def test_error_response_code_is_an_http_status(site: Site, code: int) -> None:
     """error_response_code is 100 to 599, else the configuration is refused."""
-    site.refuse([callout("a", "/a", error={"error_response_code": code})], seen_by_kong=True)
+    site.refused([callout("a", "/a", error={"error_response_code": code})])
 
 
 def test_on_error_defaults_to_fail(site: Site) -> None:

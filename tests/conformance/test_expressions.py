@@ -47,7 +47,7 @@ def test_escape(site: Site) -> None:
 @pytest.mark.parametrize("value", ["#hash", "#$(headers.x)"])
 def test_leading_hash_is_refused(site: Site, value: str) -> None:
     """A value that starts with # is refused, with the hint to write $("#...")."""
-    text = site.refuse([callout("a", "/a", query={"custom": {"x": value}})])
+    text = site.unusable([callout("a", "/a", query={"custom": {"x": value}})])
     assert not site.gateway.embedded or "$(" in text
 
 
@@ -177,7 +177,7 @@ def test_error_in_an_expression_is_500(site: Site) -> None:
 @pytest.mark.parametrize("value", ["$(1 +)", "$(", "a $(b", "$(for)"])
 def test_syntax_error_in_an_expression_is_refused(site: Site, value: str) -> None:
     """A syntax error in an expression is found when the configuration is validated, with the field's path."""
-    text = site.refuse([callout("a", "/a", query={"custom": {"x": value}})])
+    text = site.unusable([callout("a", "/a", query={"custom": {"x": value}})])
     assert not site.gateway.embedded or "callouts[1].request.query.custom" in text
 
 

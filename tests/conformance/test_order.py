@@ -63,19 +63,19 @@ def test_sequence_is_topological_and_keeps_the_order_of_the_configuration(site: 
 
 def test_names_are_unique(site: Site) -> None:
     """Two callouts of the same name are refused."""
-    text = site.refuse([callout("twice", "/a"), callout("twice", "/b")])
+    text = site.unusable([callout("twice", "/a"), callout("twice", "/b")])
     assert not site.gateway.embedded or "twice" in text
 
 
 def test_unknown_dependency_is_refused(site: Site) -> None:
     """A name in depends_on that is no callout's is refused."""
-    text = site.refuse([callout("a", "/a", depends_on=["nobody"])])
+    text = site.unusable([callout("a", "/a", depends_on=["nobody"])])
     assert not site.gateway.embedded or "nobody" in text
 
 
 def test_cycle_is_refused_and_shown(site: Site) -> None:
     """A cycle of dependencies is refused, and the message shows the cycle."""
-    text = site.refuse(
+    text = site.unusable(
         [
             callout("a1", "/a", depends_on=["b2"]),
             callout("b2", "/b", depends_on=["c3"]),

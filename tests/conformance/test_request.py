@@ -234,7 +234,7 @@ def test_null_in_custom_is_refused(site: Site, request_: dict[str, object]) -> N
     """An explicit null in custom is refused by the schema that open-source Kong gets; remove stands in for it."""
     declared = callout("a", "/a")
     declared["request"].update(request_)
-    site.refuse([declared], seen_by_kong=True)
+    site.refused([declared])
 
 
 def test_values_of_a_redirect_are_not_followed(site: Site) -> None:

@@ -260,7 +260,7 @@ def test_syntax_error_in_a_script_is_refused(site: Site, place: str) -> None:
         upstream["by_lua"] = script
     else:
         one.setdefault(place.split(".", maxsplit=1)[0], {})["by_lua"] = script
-    text = site.refuse([one], upstream=upstream)
+    text = site.unusable([one], upstream=upstream)
     if site.gateway.embedded:
         assert place in text
         assert "line 2" in text
