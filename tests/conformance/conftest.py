@@ -12,11 +12,15 @@ from request_callout.cli.demo.process import GatewayProcess
 from tests.conformance.callee import Callee, reply_json
 from tests.conformance.site import Gateway, Site, default_upstream
 
+BODY_BUFFER = 16 * 1024 * 1024
+"""As a Kong with this plugin should have it, so that no client body of these tests goes to a file."""
+
 EMPTY = '_format_version: "3.0"\n'
 ENVIRONMENT = {"CONFORMANCE_SECRET": "s3cr3t"}
 """Variables of the embedded gateway, for ``{vault://env/...}``."""
 
 Starting = Callable[..., Gateway]
+SiteWith = Callable[..., Site]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,7 +50,13 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starting]:
         def start(kind: str, *options: str) -> Gateway:
             key = (kind, *options)
             if key not in started:
-                given = ["--protocol", kind, *(f"--serve-option={option}" for option in options)]
+                given = [
+                    "--protocol",
+                    kind,
+                    "--client-body-buffer-size",
+                    str(BODY_BUFFER),
+                    *(f"--serve-option={option}" for option in options),
+                ]
                 started[key] = stack.enter_context(GatewayProcess(configuration, given, ENVIRONMENT))
             return Gateway(kind, started[key].proxy, started[key].admin, started[key].log)
 
@@ -87,7 +97,7 @@ def site(gateway: Gateway, callee: Callee, upstream: Callee) -> Site:
 
 
 @pytest.fixture
-def site_with(gateway_kind: str, processes: Starting, callee: Callee, upstream: Callee) -> Callable[..., Site]:
+def site_with(gateway_kind: str, processes: Starting, callee: Callee, upstream: Callee) -> SiteWith:
     """Makes a site whose plugin server runs with options of its own (embedded gateway only)."""
 
     def make(*options: str) -> Site:

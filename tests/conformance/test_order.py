@@ -62,19 +62,19 @@ def test_sequence_is_topological_and_keeps_the_order_of_the_configuration(site: 
 
 
 def test_names_are_unique(site: Site) -> None:
-    """Two callouts of the same name are refused."""
+    """Two callouts of the same name make the configuration unusable: 500, and the log names them."""
     text = site.unusable([callout("twice", "/a"), callout("twice", "/b")])
     assert not site.gateway.embedded or "twice" in text
 
 
 def test_unknown_dependency_is_refused(site: Site) -> None:
-    """A name in depends_on that is no callout's is refused."""
+    """A name in depends_on that is no callout's makes the configuration unusable."""
     text = site.unusable([callout("a", "/a", depends_on=["nobody"])])
     assert not site.gateway.embedded or "nobody" in text
 
 
 def test_cycle_is_refused_and_shown(site: Site) -> None:
-    """A cycle of dependencies is refused, and the message shows the cycle."""
+    """A cycle of dependencies makes the configuration unusable, and the message shows the cycle."""
     text = site.unusable(
         [
             callout("a1", "/a", depends_on=["b2"]),
