@@ -139,3 +139,15 @@ def test_large_body_is_not_shared(site: Site) -> None:
     assert seen["n"] == str(300 * 1024)
     assert "body" not in seen["response"]
     assert seen["response"]["status"] == 200
+
+
+def test_large_request_body_is_not_shared(site: Site) -> None:
+    """The body of a callout's request is left out for other plugins too if it is that large."""
+    site.configure([callout("a", "/a", method="POST", body={"forward": True})], witness=True)
+    params = [
+        site.request("POST", "", {"Content-Type": "text/x"}, b"x" * size).json["a"]["request"]["params"]
+        for size in (1024, 300 * 1024)
+    ]
+    assert params[0]["body"] == "x" * 1024
+    assert "body" not in params[1]
+    assert len(site.callee.received()[1].body) == 300 * 1024
