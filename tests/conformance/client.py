@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 15.0
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 

@@ -269,6 +269,15 @@ def test_continue_runs_the_response_script(site: Site) -> None:
     assert site.upstream.one().header("X-Ran") == "503"
 
 
+def test_continue_with_a_body_that_cannot_be_decoded(site: Site) -> None:
+    """Under continue a body that can't be decoded is no end either: status and reason are there."""
+    site.callee.on("/a", Reply(200, b"<html>"))
+    site.configure([callout("a", "/a", decode=True, error={"on_error": "continue"})], witness=True)
+    context = site.context()["a"]
+    assert context["response"]["status"] == 200
+    assert context["request"]["error"]
+
+
 def test_continue_without_a_response_runs_no_script(site: Site, dead: str) -> None:
     """Under continue response.by_lua does not run if there was no response."""
     error = {"on_error": "continue"}

@@ -255,3 +255,22 @@ def test_body_of_a_get_is_absent(site: Site, callee: Callee) -> None:
     got = callee.one()
     assert got.body == b""
     assert got.header("Content-Type") is None
+
+
+@pytest.mark.parametrize(
+    "request_", [{"method": "GE T"}, {"url": "ftp://127.0.0.1/"}, {"url": "no url"}], ids=["method", "scheme", "no URL"]
+)
+def test_constant_that_cannot_be_sent_is_unusable(site: Site, request_: dict[str, str]) -> None:
+    """A method that is no token, or a constant url that is none, makes the configuration unusable."""
+    one = callout("a", "/a")
+    one["request"].update(request_)
+    text = site.unusable([one])
+    assert not site.gateway.embedded or f"callouts[1].request.{next(iter(request_))}" in text
+
+
+def test_script_that_leaves_no_url_is_500(site: Site) -> None:
+    """A url that a script leaves and that is none: 500, and nothing is sent."""
+    site.configure([callout("a", "/a", by_lua='kong.ctx.shared.callouts.a.request.params.url = "nowhere"')])
+    answer = site.get()
+    assert (answer.status, answer.json["message"]) == (500, "Internal Server Error")
+    assert not site.upstream.received()

@@ -48,6 +48,25 @@ def test_verification_can_be_switched_off(site: Site, secure: Callee) -> None:
     assert secure.one()
 
 
+def test_script_may_change_how_it_is_sent(site: Site, secure: Callee) -> None:
+    """request.by_lua may change ssl_verify in request.params, as everything else there."""
+    script = "kong.ctx.shared.callouts.a.request.params.ssl_verify = false"
+    site.configure([callout("a", secure.url, by_lua=script)])
+    assert site.get().status == 200
+    assert secure.one()
+
+
+def test_script_may_change_the_timeouts(site: Site) -> None:
+    """request.by_lua may set timeouts in request.params, in milliseconds."""
+    over = threading.Event()
+    site.callee.on("/a", Reply(hold=lambda: over.wait(10)))
+    script = "kong.ctx.shared.callouts.a.request.params.timeouts = {connect = 300, write = 300, read = 300}"
+    site.configure([callout("a", "/a", by_lua=script)])
+    answer = site.get()
+    over.set()
+    assert answer.status == 400
+
+
 @pytest.mark.embedded("needs the server option --ca-file")
 def test_ca_file(site_with: SiteWith, secure: Callee, authority: trustme.CA, tmp_path: Path) -> None:
     """Certificates are verified against --ca-file, for ssl_server_name if it is given."""
