@@ -83,6 +83,9 @@ def _names(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Proble
         name = callout.get("name")
         if not isinstance(name, str) or not name:
             continue
+        if not name.isprintable():
+            path = f"config.callouts[{place}].name"
+            yield Problem(path, "must not hold line breaks or control characters; remove them")
         if name in first:
             yield Problem(
                 f"config.callouts[{place}].name",
@@ -222,13 +225,18 @@ def _url(url: Any, path: str) -> Iterator[Problem]:
 def _http_url(url: str, path: str, schemes: tuple[str, ...]) -> Iterator[Problem]:
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.hostname) and not _SPACE.search(url)
+        valid = parts.scheme in schemes and _is_host(parts.netloc, parts.hostname or "") and not _SPACE.search(url)
         valid = valid and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
     if not valid:
         example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
         yield Problem(path, f"is no valid URL; write {example}")
+
+
+def _is_host(netloc: str, hostname: str) -> bool:
+    """Whether this may be a host: labels that are not empty, and no backslash, which some readers take for a slash."""
+    return "\\" not in netloc and (netloc.rpartition("@")[2].startswith("[") or all(hostname.rstrip(".").split(".")))
 
 
 def _proxy(proxy: Mapping[str, Any], path: str) -> Iterator[Problem]:

@@ -39,11 +39,6 @@ class Body:
     custom: Mapping[str, str | None]
     remove: tuple[str, ...]
 
-    @property
-    def changes(self) -> bool:
-        """Whether something is set or removed, so that the body has to be JSON."""
-        return bool(self.custom) or bool(self.remove)
-
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -110,6 +105,12 @@ class Response:
     body_store: bool
     body_decode: bool
     by_lua: str | None
+
+    @property
+    def not_stored(self) -> tuple[str, ...]:
+        """The members of the response that are left out of the context."""
+        kept = (("headers", self.headers_store), ("body", self.body_store))
+        return tuple(name for name, is_kept in kept if not is_kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from request_callout.engine import json, query
 from request_callout.engine.answer import INTERNAL_ERROR, Ended, message_answer
@@ -12,6 +11,8 @@ from request_callout.engine.client import ClientRequest
 from request_callout.engine.compiled import CompiledCallout, Customized
 from request_callout.engine.expression import Scope
 from request_callout.engine.params import HeaderFields, Params, ensure_json_content_type
+from request_callout.transport import TransportError
+from request_callout.transport.url import parse_url
 from request_callout.values import Value
 
 if TYPE_CHECKING:
@@ -36,15 +37,16 @@ def build(callout: CompiledCallout, run: Run) -> Params:
         url, encoded_query = _query(callout.query, url, run.client, scope)
     headers = _headers(callout.headers, run.client, scope)
     body: bytes | dict[str, Value] | None = None
-    if callout.body.changes:
-        decode = config.body.decode
-        client_body = run.client.body if callout.body.merges(decode=decode) else b""
+    client_body = b""
+    if callout.body.merges(decode=config.body.decode) or (callout.body.forward and not callout.body.custom):
+        client_body = run.client.body
+    if callout.body.custom or (callout.body.remove and client_body):
         body = merged_body(callout.body, client_body, scope, typed=config.body.typed)
         if not any(name.lower() == "content-type" for name, _ in callout.headers.custom):
             ensure_json_content_type(headers)
-    elif callout.body.forward:
-        body = run.client.body or None
-        content_type = run.client.content_type if body is not None else None
+    elif client_body:
+        body = client_body
+        content_type = None if callout.headers.removes("content-type") else run.client.content_type
         if content_type is not None and "content-type" not in headers:
             headers.set("Content-Type", content_type)
     return Params(
@@ -64,13 +66,10 @@ def build(callout: CompiledCallout, run: Run) -> Params:
 def check_url(url: str, where: str) -> None:
     """Raise Ended (500, and a line for the log) unless this is an http(s) URL with a host."""
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        valid = False
-    if not valid:
-        shown = query.split_url(url)[0][:200]
-        raise Ended(INTERNAL_ERROR, f"{where}: the result {shown!r} is no valid http or https URL")
+        parse_url(url)
+    except TransportError as error:
+        reason = f"{where}: the result is no valid http or https URL: {error}"
+        raise Ended(INTERNAL_ERROR, reason) from None
 
 
 def merged_body(body: Customized, client_body: bytes, scope: Scope, *, typed: bool) -> dict[str, Value]:

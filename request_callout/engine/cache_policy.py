@@ -32,7 +32,10 @@ def ttl_s(caching: dict[str, Any]) -> float:
 
 
 def key_for(call: Call) -> str:
-    """The key of a callout's response, from what is sent and for whom; computed once."""
+    """The key of a callout's response: a script's own, else made of what is sent and for whom, once."""
+    chosen = call.record.caching.get("cache_key")
+    if isinstance(chosen, str):
+        return chosen
     if call.cache_key is None:
         run = call.run
         params = call.record.params

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from request_callout.config import model
 from request_callout.engine.expression import Text, merged
-from request_callout.lua import Lua, Script, Uses, analyse
+from request_callout.lua import Lua, Script, Uses
 
 Custom: TypeAlias = tuple[tuple[str, "Text | None"], ...]
 
@@ -30,6 +30,10 @@ class Customized:
     def changes(self) -> bool:
         """Whether anything is set or removed."""
         return bool(self.custom) or bool(self.remove)
+
+    def removes(self, name: str) -> bool:
+        """For headers: whether this one is removed, in any case."""
+        return any(one.lower() == name for one in self.remove)
 
     def merges(self, *, decode: bool) -> bool:
         """For bodies: whether the changes are made on the client's body, which then has to be JSON.
@@ -58,11 +62,19 @@ class CompiledCallout:
     request_script: Script | None
     response_script: Script | None
     expression_uses: Uses
-    script_uses: Uses
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def request_where(self) -> str:
+        """The field that had the last word on what is sent."""
+        return self.url.where.removesuffix("url") + "by_lua" if self.request_script else self.url.where
+
+    def may_cache(self, strategy: model.Strategy) -> bool:
+        """Whether its responses may be kept: a script may lift the configured bypass."""
+        return strategy != "off" and (not self.config.cache_bypass or self.request_script is not None)
 
     @property
     def has_script(self) -> bool:
@@ -91,7 +103,6 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
     body = _customized(request.body, f"{where}.request.body", lua)
     message = Text(request.error.error_response_msg, f"{where}.request.error.error_response_msg", lua)
     texts = [url, message, *query.texts, *headers.texts, *body.texts]
-    scripts = [source for source in (request.by_lua, callout.response.by_lua) if source is not None]
     return CompiledCallout(
         index=index,
         config=callout,
@@ -103,7 +114,6 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
         request_script=_script(request.by_lua, f"{where}.request.by_lua", lua),
         response_script=_script(callout.response.by_lua, f"{where}.response.by_lua", lua),
         expression_uses=merged([text.uses for text in texts]),
-        script_uses=merged([analyse(source, is_expression=False) for source in scripts]),
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from request_callout.config import model
 from request_callout.engine.expression import UNKNOWN, Path
-from request_callout.engine.params import Params
+from request_callout.engine.params import Params, without_secrets
 from request_callout.lua import Headers, Host, Lua, LuaContext, Script, Uses
+from request_callout.lua.host import ScriptError
 from request_callout.values import Value, text
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class CalloutRecord:
     retries: list[dict[str, Value]] = field(default_factory=list)
     error: dict[str, Value] | None = None
     response: dict[str, Value] | None = None
-    body_bytes: int = 0
+    not_stored: tuple[str, ...] = ()
+    """Members of the response that nothing after ``response.by_lua`` may see."""
 
     def request_table(self, *, secrets: bool = True) -> dict[str, Value]:
         """The table ``request``."""
@@ -119,7 +120,10 @@ class Context:
         rest = path[3:]
         if rest[0] == "headers" and len(rest) == 2 and isinstance(rest[1], str):
             headers = value.get("headers")
-            return UNKNOWN if headers is None else headers.get(rest[1].lower())
+            if headers is None:
+                return UNKNOWN
+            field_name = rest[1].lower()
+            return headers.get(field_name) if field_name in headers else headers.get(field_name.replace("_", "-"))
         for key in rest:
             if isinstance(value, dict) and isinstance(key, str):
                 value = value.get(key)
@@ -170,22 +174,27 @@ class Context:
         """Run a script, which may read and change everything; raises ScriptError and what its PDK calls raise."""
         script.run(self.lua_for_script())
 
-    def finish(self, name: str, record: CalloutRecord, config: model.Response) -> None:
+    def finish(self, name: str, record: CalloutRecord) -> None:
         """Show a finished callout to everything that comes after, without what is not to be stored."""
         self.records[name] = record
-        for member, kept in (("headers", config.headers_store), ("body", config.body_store)):
-            if kept or record.response is None:
-                continue
+        if record.response is None:
+            return
+        for member in record.not_stored:
             record.response.pop(member, None)
             if name in self._in_lua and self._lua is not None:
                 self._lua.set(("callouts", name, "response", member), None)
 
-    def read_back(self, name: str, *path: str) -> Value:
-        """What a script left at ``callouts.NAME.PATH``."""
-        return None if self._lua is None else self._lua.get(("callouts", name, *path))
+    def read_back(self, script: Script, name: str, *path: str) -> Value:
+        """What a script left at ``callouts.NAME.PATH``; raises ScriptError at the script for what can't leave Lua."""
+        if self._lua is None:
+            return None
+        try:
+            return self._lua.get(("callouts", name, *path))
+        except ScriptError as error:
+            raise ScriptError(script.where, str(error)) from None
 
     def tables(self) -> dict[str, Value]:
-        """All contexts as they are now, for export: without the proxies' passwords."""
+        """All contexts as they are now, for export: without the proxies' secrets and without what is not stored."""
         if not self.scripted or self._lua is None:
             return {name: record.table(secrets=False) for name, record in self.records.items()}
         tables = self._lua.get(("callouts",))
@@ -195,13 +204,20 @@ class Context:
             if name not in self._in_lua:
                 tables[name] = record.table(secrets=False)
             elif isinstance(tables.get(name), dict):
-                _without_proxy_password(tables[name])
+                _hide(tables[name], record.not_stored)
         return tables
 
 
-def _without_proxy_password(table: dict[str, Value]) -> None:
-    step: Value = table
-    for key in ("request", "params", "proxy"):
-        step = step.get(key) if isinstance(step, dict) else None
-    if isinstance(step, dict):
-        step.pop("auth_password", None)
+def _hide(table: dict[str, Value], not_stored: tuple[str, ...]) -> None:
+    """Take out of a callout's table what does not leave the plugin."""
+    params = member(member(table, "request"), "params")
+    if isinstance(params.get("proxy"), dict):
+        params["proxy"] = without_secrets(params["proxy"])
+    for name in not_stored:
+        member(table, "response").pop(name, None)
+
+
+def member(table: dict[str, Value], name: str) -> dict[str, Value]:
+    """The table at a key of a table; an empty one if a script left something else there."""
+    value = table.get(name)
+    return value if isinstance(value, dict) else {}

@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 from request_callout.engine import json
 from request_callout.engine.answer import JSON_TYPE, Answer, ScriptExit
+from request_callout.engine.arguments import check_arguments
 from request_callout.engine.client import collect, parse_query
 from request_callout.engine.error_page import error_answer
 from request_callout.engine.kong import BodyFileError, UnsupportedMethod
@@ -62,6 +63,7 @@ class ScriptHost:
 
     def call(self, method: str, args: Sequence[Value]) -> Value:
         """Make one PDK call; see ``request_callout.lua.host.Host``."""
+        check_arguments(method, args)
         made_here = _MADE_HERE.get(method)
         try:
             if made_here is not None:
@@ -87,9 +89,7 @@ def _exit(run: Run, args: Sequence[Value]) -> Value:
     status, body, headers = _argument(args, 0), _argument(args, 1), _argument(args, 2)
     if isinstance(status, bool) or not isinstance(status, (int, float)) or not 100 <= status <= 599:
         raise PdkError("kong.response.exit: code must be a number between 100 and 599")
-    if headers is not None and not isinstance(headers, dict) and headers != []:
-        raise PdkError("kong.response.exit: headers must be a nil or table")
-    sent = {str(name): _header_value(value) for name, value in (headers or {}).items()}
+    sent = _headers("kong.response.exit", headers)
     if isinstance(body, (dict, list)):
         if not any(name.lower() == "content-type" for name in sent):
             sent["Content-Type"] = JSON_TYPE
@@ -99,6 +99,15 @@ def _exit(run: Run, args: Sequence[Value]) -> Value:
     else:
         raise PdkError("kong.response.exit: body must be a nil, string or table")
     raise ScriptExit(Answer(int(status), body_bytes, sent))
+
+
+def _headers(method: str, headers: Value) -> dict[str, str | list[str]]:
+    """The headers that a script gave an answer."""
+    if headers is None or headers == []:
+        return {}
+    if not isinstance(headers, dict):
+        raise PdkError(f"{method}: headers must be a nil or table")
+    return {str(name): _header_value(value) for name, value in headers.items()}
 
 
 def _header_value(value: Value) -> str | list[str]:
@@ -111,11 +120,12 @@ def _error(run: Run, args: Sequence[Value]) -> Value:
     status, message, headers = _argument(args, 0), _argument(args, 1), _argument(args, 2)
     if isinstance(status, bool) or not isinstance(status, (int, float)) or not 400 <= status <= 599:
         raise PdkError("kong.response.error: code must be a number between 400 and 599")
-    if message is not None and not isinstance(message, str):
-        raise PdkError("kong.response.error: message must be a nil or a string")
-    sent = {str(name): _header_value(value) for name, value in (headers or {}).items()}
+    if message is not None and not isinstance(message, (str, dict, list)):
+        raise PdkError("kong.response.error: message must be a nil, a string or a table")
+    sent = _headers("kong.response.error", headers)
     accept = run.kong.read([("kong.request.get_header", ("accept",))])[0]
-    raise ScriptExit(error_answer(int(status), message, accept, run.request_id(), sent))
+    said = text(json.encode(message)) if isinstance(message, (dict, list)) else message
+    raise ScriptExit(error_answer(int(status), said, accept, run.request_id(), sent))
 
 
 def _get_body(run: Run, args: Sequence[Value]) -> Value:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from request_callout.cache.memory import MemoryStores
 from request_callout.cache.store import CachedResponse, Store
@@ -17,7 +18,9 @@ from request_callout.engine.answer import INTERNAL_ERROR
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
 from request_callout.engine.plan import make_plan
+from request_callout.engine.query import split_url
 from request_callout.engine.run import handle
+from request_callout.engine.sharing import shown_url
 from request_callout.engine.stack import stack
 from request_callout.lua import Lua
 from request_callout.transport import Transport
@@ -25,6 +28,7 @@ from request_callout.transport import Transport
 _log = logging.getLogger(__name__)
 
 _REMINDER_PAUSE_S = 60.0
+_SHORT_SECRET = 3
 
 
 class Engine:
@@ -67,23 +71,37 @@ class Instance:
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self.engine = engine
         self.config = config
-        cached = config.cache.strategy != "off"
+        strategy = config.cache.strategy
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)
         self.plan = make_plan(config, callouts, self.upstream)
-        self.stacks = {one.name: stack(one, cached=cached and not one.config.cache_bypass) for one in callouts}
-        self.store: Store = engine.store(config.cache) if cached else _NoStore()
-        self._secrets = sorted((secret for secret in config.secrets if len(secret) > 3), key=len, reverse=True)
+        self.stacks = {one.name: stack(one, cached=one.may_cache(strategy)) for one in callouts}
+        self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
+        self._secrets = sorted(_forms_of(config.secrets), key=len, reverse=True)
 
     def access(self, kong: Kong) -> None:
         """Handle one event; raises nothing but ConnectionLost."""
         handle(self, kong)
 
     def redact(self, line: str) -> str:
-        """A line for the log without the configuration's secrets."""
+        """A text for a log: without the configuration's secrets, and on one line whatever is in it."""
         for secret in self._secrets:
             line = line.replace(secret, "***")
-        return line
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _forms_of(secrets: Iterable[str]) -> set[str]:
+    """The secrets, and what is shown of those that are URLs; those too short to be told from other text are left."""
+    forms = set(secrets)
+    for secret in secrets:
+        if "://" in secret:
+            base, _ = split_url(secret)
+            forms |= {base, shown_url(secret), urlsplit(base).path}
+    return {form for form in forms if len(form) > _SHORT_SECRET}
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 class BrokenInstance:

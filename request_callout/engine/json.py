@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -14,20 +15,50 @@ class NotJsonError(ValueError):
     """Bytes that are no JSON document."""
 
 
+MAX_DEPTH = 500
+"""How deep a document may nest: what is decoded has to be encoded again."""
+
+
 def decode(data: bytes) -> Value:
     """The value of a JSON document; raises NotJsonError with the reason and place."""
     try:
-        return orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise NotJsonError(str(error)) from None
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
+        raise NotJsonError(f"it nests deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _deeper_than(limit: int, value: Value) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def encode(value: Value) -> bytes:
     """A value as compact JSON; text that is no UTF-8 goes out as the bytes it came in as."""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # lone surrogates or integers over 64 bits, which orjson refuses
-        return raw(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    except TypeError:  # lone surrogates, integers over 64 bits or many levels, which orjson refuses
+        return raw(json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def _finite(value: Value) -> Value:
+    """The value with null for the numbers that JSON lacks, as orjson writes them."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lua_text(value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,6 +14,8 @@ from request_callout.lua.host import ScriptError
 from request_callout.values import Value, raw, text
 
 JSON_MEDIA_TYPE = "application/json"
+
+_USER_INFO = re.compile(r"//[^/@]*@")
 
 HeaderValue: TypeAlias = "str | list[str]"
 
@@ -129,9 +132,10 @@ class Params:
         Raises ScriptError (at ``where``) if it left something that can't be sent.
         """
         check = _Check(where)
-        after = check.table("params", after)
+        if not isinstance(after, dict):
+            raise ScriptError(where, "request.params must stay a table")
         encoded_query = self.query
-        if after.get("query") != before.get("query"):
+        if not _same(after.get("query"), before.get("query")):
             encoded_query = check.query(after.get("query"))
         known = {"url", "method", "query", "headers", "body", "decode", "ssl_verify", "ssl_server_name", "proxy"}
         return Params(
@@ -149,7 +153,7 @@ class Params:
         )
 
     def _changed_body(self, before: Value, after: Value, check: _Check) -> Any:
-        if after == before and type(after) is type(before):
+        if _same(after, before):
             return self.body
         if after is None or isinstance(after, (dict, list)):
             return after
@@ -159,18 +163,37 @@ class Params:
 def ensure_json_content_type(headers: HeaderFields) -> None:
     """Say that the body is JSON, unless the headers already do (in whatever form)."""
     value = headers.get("content-type")
-    if value is None or JSON_MEDIA_TYPE not in str(value).lower():
+    if not isinstance(value, str) or value.partition(";")[0].strip().lower() != JSON_MEDIA_TYPE:
         headers.set("Content-Type", JSON_MEDIA_TYPE)
 
 
+def _same(after: Value, before: Value) -> bool:
+    """Whether a script left a value as it was; unlike ``==`` it tells true from 1."""
+    if isinstance(after, dict) and isinstance(before, dict):
+        return after.keys() == before.keys() and all(_same(value, before[name]) for name, value in after.items())
+    if isinstance(after, list) and isinstance(before, list):
+        return len(after) == len(before) and all(map(_same, after, before))
+    return isinstance(after, bool) is isinstance(before, bool) and bool(after == before)
+
+
 def _proxy_table(proxy: Proxy, *, secrets: bool) -> dict[str, Value]:
-    table = {
+    table: dict[str, Value] = {
         "http_proxy": proxy.http_proxy,
         "https_proxy": proxy.https_proxy,
         "auth_username": proxy.auth_username,
-        "auth_password": proxy.auth_password if secrets else None,
+        "auth_password": proxy.auth_password,
     }
-    return {name: value for name, value in table.items() if value is not None}
+    present = {name: value for name, value in table.items() if value is not None}
+    return present if secrets else without_secrets(present)
+
+
+def without_secrets(proxy: Mapping[str, Value]) -> dict[str, Value]:
+    """The table of a proxy without its password and without the user info of its URLs."""
+    return {
+        name: _USER_INFO.sub("//", value) if isinstance(value, str) else value
+        for name, value in proxy.items()
+        if name != "auth_password"
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +231,7 @@ class _Check:
         return query.encode_table({name: self._parameter(name, one) for name, one in table.items()})
 
     def _parameter(self, name: str, value: Value) -> Value:
-        if isinstance(value, list):
+        if isinstance(value, list) and not any(isinstance(one, (list, dict)) for one in value):
             return [self._parameter(name, one) for one in value]
         return value if isinstance(value, bool) or value is None else self.text(f"query.{name}", value)
 

@@ -82,19 +82,25 @@ def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream:
             reads.append(part)
 
     shortcuts = frozenset().union(*(one.expression_uses.shortcuts for one in callouts), upstream.uses.shortcuts)
-    cached = config.cache.strategy != "off" and any(not one.config.cache_bypass for one in callouts)
+    cached = any(one.may_cache(config.cache.strategy) for one in callouts)
     merges_client_body = upstream.body.merges(decode=upstream.config.body.decode)
     edits_query = upstream.query.changes and upstream.query.forward
     need("headers", "headers" in shortcuts or any(one.headers.forward for one in callouts))
     need("headers", not upstream.headers.forward)
     need("raw_query", "query_params" in shortcuts or any(one.query.forward for one in callouts) or edits_query)
     need("captures", "uri_captures" in shortcuts)
-    need("body", any(one.body.forward for one in callouts) or merges_client_body)
+    need("body", any(_takes_body(one) for one in callouts) or merges_client_body)
     need("content_type", "headers" not in reads and any(_takes_content_type(one) for one in callouts))
     need("route", (cached and config.route_id is None) or not upstream.headers.forward)
     need("service", not upstream.headers.forward)
     need("consumer", cached)
     return tuple(reads)
+
+
+def _takes_body(callout: CompiledCallout) -> bool:
+    """Whether the client's body goes into the callout: as it came, or under the changes."""
+    body = callout.body
+    return body.forward and (not body.custom or body.merges(decode=callout.config.request.body.decode))
 
 
 def _takes_content_type(callout: CompiledCallout) -> bool:

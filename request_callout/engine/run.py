@@ -17,7 +17,7 @@ from request_callout.engine.answer import (
     text_answer,
 )
 from request_callout.engine.call import Call
-from request_callout.engine.client import ClientRequest
+from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
 from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong
@@ -25,7 +25,7 @@ from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
 from request_callout.engine.stack import after_error, keep_outcome
 from request_callout.engine.upstream import edit_upstream
-from request_callout.lua.host import ScriptError
+from request_callout.lua.host import PdkError, ScriptError
 from request_callout.values import raw
 
 if TYPE_CHECKING:
@@ -90,18 +90,27 @@ def _answer(run: Run) -> Answer | None:
     """Make the callouts and edit the upstream request; the answer if the client is to get one from here."""
     instance = run.instance
     try:
-        parts = instance.plan.reads
-        run.client.gather((*parts, "request_id") if _log.isEnabledFor(logging.INFO) else parts)
+        run.client.gather(_parts(run))
         run_steps(instance.plan, lambda callout: perform(run, callout))
         edit_upstream(instance.upstream, run)
     except Ended as ended:
         if ended.reason is not None:
             _log.error("[%s] %s", run.request_id(), instance.redact(ended.reason))
         return ended.answer
-    except (ScriptError, BodyFileError) as error:
+    except (ScriptError, BodyFileError, PdkError) as error:
         _log.error("[%s] %s", run.request_id(), instance.redact(str(error)))
         return INTERNAL_ERROR
     return None
+
+
+def _parts(run: Run) -> list[Part]:
+    """What to read of the client's request: what the plan says, and what depends on protocol and log."""
+    parts: list[Part] = list(run.instance.plan.reads)
+    if "consumer" in parts and run.kong.protocol == "MsgPack":
+        parts.append("groups")
+    if _log.isEnabledFor(logging.INFO):
+        parts.append("request_id")
+    return parts
 
 
 def perform(run: Run, callout: CompiledCallout) -> None:
@@ -113,20 +122,24 @@ def perform(run: Run, callout: CompiledCallout) -> None:
         run.instance.stacks[callout.name](call)
     except CalloutError as error:
         keep_outcome(call, after_error(call, error))
-        run.context.finish(call.name, call.record, callout.config.response)
+        run.context.finish(call.name, call.record)
         raise Ended(_error_answer(call), f"callout {call.name}: {error.message}") from None
     except ScriptExit:
+        call.failure = "ended by a script"
         raise
     except gevent.GreenletExit:
         call.failure = "ended with the request"
         raise
-    except (Ended, ScriptError) as error:
+    except Ended as ended:
+        call.failure = str(ended)
+        raise Ended(ended.answer, ended.reason and f"callout {call.name}: {ended.reason}") from None
+    except ScriptError as error:
         call.failure = str(error)
-        raise
+        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {error}") from None
     finally:
         call.latency_ms = (time.monotonic() - started) * 1000
         log_call(call, run)
-    run.context.finish(call.name, call.record, callout.config.response)
+    run.context.finish(call.name, call.record)
 
 
 def _error_answer(call: Call) -> Answer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from request_callout.engine.client import parse_query
+from request_callout.engine.context import member
+from request_callout.engine.query import split_url
 from request_callout.lua.host import ScriptError
+from request_callout.transport import TransportError
+from request_callout.transport.url import parse_url
 from request_callout.values import Value
 
 if TYPE_CHECKING:
@@ -20,43 +22,71 @@ _log = logging.getLogger(__name__)
 def share(run: Run) -> None:
     """Queue ``kong.ctx.shared.callouts`` and the log record of the callouts that were made."""
     settings = run.instance.engine.settings
-    tables = _tables(run) if settings.share != "off" else None
-    if tables:
-        for name, record in run.context.records.items():
-            response = tables[name].get("response") if isinstance(tables.get(name), dict) else None
-            if isinstance(response, dict) and "body" in response:
-                if settings.share == "meta":
-                    tables[name]["response"] = _without_body(response)
-                elif record.body_bytes > settings.share_max_bytes:
-                    tables[name]["response"] = _without_body(response)
-                    _log.debug("callouts.%s: a body of %d bytes is not shared", name, record.body_bytes)
-        run.kong.write("kong.ctx.shared.set", "callouts", tables)
+    if settings.share != "off":
+        _share_context(run, max_body_bytes=settings.share_max_bytes if settings.share == "full" else -1)
     if run.calls:
         fields = {call.name: _log_fields(call) for call in run.calls}
         run.kong.write("kong.log.set_serialize_value", "request_callout", fields)
 
 
-def _tables(run: Run) -> dict[str, Value] | None:
-    """The contexts, unless a script left in them what can't leave Lua, such as a function: then none are shared."""
+def _share_context(run: Run, max_body_bytes: int) -> None:
+    """Share the contexts without larger bodies; what can't leave Lua or the process costs only the sharing."""
     try:
-        return run.context.tables()
-    except ScriptError as error:
-        _log.error("[%s] the callouts are not shared: %s", run.request_id(), run.instance.redact(str(error)))
-        return None
+        tables = run.context.tables()
+        for name, table in tables.items():
+            if isinstance(table, dict):
+                _limit_bodies(name, table, max_body_bytes)
+        if not tables:
+            return
+        try:
+            run.kong.write("kong.ctx.shared.set", "callouts", tables)
+        except (TypeError, ValueError) as error:  # such as a body that nests too deeply
+            _log.warning("[%s] the callouts' bodies are not shared: %s", run.request_id(), error)
+            for name, table in tables.items():
+                if isinstance(table, dict):
+                    _limit_bodies(name, table, -1)
+            run.kong.write("kong.ctx.shared.set", "callouts", tables)
+    except (ScriptError, TypeError, ValueError) as error:
+        reason = run.instance.redact(str(error))
+        _log.error("[%s] the callouts are not shared: %s", run.request_id(), reason)
 
 
-def _without_body(response: dict[str, Value]) -> dict[str, Value]:
-    return {name: value for name, value in response.items() if name != "body"}
+def _limit_bodies(name: str, table: dict[str, Value], max_body_bytes: int) -> None:
+    """Take the bodies over the limit out of one callout's table; what was shared with others is left as it is."""
+    request = member(table, "request")
+    for owner, key in ((table, "response"), (request, "params")):
+        holder = member(owner, key)
+        if "body" in holder and (max_body_bytes < 0 or _is_over(max_body_bytes, holder["body"])):
+            _log.debug("callouts.%s: the body of the %s is not shared", name, key)
+            owner[key] = {one: value for one, value in holder.items() if one != "body"}
+
+
+def _is_over(max_bytes: int, body: Value) -> bool:
+    """Whether a body is larger, counting a table by the text in it, and no further than needed."""
+    size = 0
+    waiting = [body]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            size += sum(map(len, value))
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        size += len(value) + 4 if isinstance(value, str) else 4
+        if size > max_bytes:
+            return True
+    return False
 
 
 def _log_fields(call: Call) -> dict[str, Value]:
+    redact = call.run.instance.redact
     fields: dict[str, Value] = {"latency": round(call.latency_ms, 3), "attempts": call.attempts}
     if call.request_url is not None:
-        fields["url"] = shown_url(call.request_url)
+        fields["url"] = redact(shown_url(call.request_url))
     if call.status is not None:
         fields["status"] = call.status
     if call.failure is not None:
-        fields["error"] = call.failure
+        fields["error"] = redact(call.failure)
     if call.cache is not None:
         fields["cache"] = call.cache
     return fields
@@ -65,11 +95,10 @@ def _log_fields(call: Call) -> dict[str, Value]:
 def shown_url(url: str) -> str:
     """A URL without user info and without the values of its query, for logs."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
+        shown = parse_url(url).shown
+    except TransportError:
         return "(no valid URL)"
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    names = "&".join(name for name, _ in parse_query(parts.query))
+    names = "&".join(piece.partition("=")[0] for piece in split_url(url)[1].split("&"))
     return f"{shown}?{names}" if names else shown
 
 
@@ -79,7 +108,5 @@ def log_call(call: Call, run: Run) -> None:
         outcome = call.failure or f"status {call.status}"
         cache = f", cache {call.cache}" if call.cache else ""
         url = "-" if call.request_url is None else shown_url(call.request_url)
-        _log.info(
-            *("[%s] callout %s: %s %s: %s, %.1f ms, %d attempts%s", run.request_id(), call.name),
-            *(call.method, url, run.instance.redact(outcome), call.latency_ms, call.attempts, cache),
-        )
+        line = f"{call.method} {url}: {outcome}, {call.latency_ms:.1f} ms, {call.attempts} attempts{cache}"
+        _log.info("[%s] callout %s: %s", run.request_id(), call.name, run.instance.redact(line))

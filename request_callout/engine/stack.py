@@ -12,7 +12,7 @@ import time
 
 from request_callout.cache.store import NOT_DECODED, CachedResponse
 from request_callout.engine import json
-from request_callout.engine.answer import CalloutError
+from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
 from request_callout.engine.build import build, check_url
 from request_callout.engine.cache_policy import caching_table, key_for, ttl_s
 from request_callout.engine.call import Call, Handler
@@ -54,7 +54,10 @@ def build_request(following: Handler) -> Handler:
     def handle(call: Call) -> CalloutResponse | None:
         run = call.run
         params = build(call.callout, run)
-        call.begin(CalloutRecord(params, caching_table(run.instance.config.cache, call.callout.config)))
+        config = call.callout.config
+        record = CalloutRecord(params, caching_table(run.instance.config.cache, config))
+        record.not_stored = config.response.not_stored
+        call.begin(record)
         return following(call)
 
     return handle
@@ -68,7 +71,7 @@ def request_script(following: Handler, script: Script) -> Handler:
         before = record.params.table()
         context.show(call.name, record)
         context.run(script)
-        after = context.read_back(call.name, "request", "params")
+        after = context.read_back(script, call.name, "request", "params")
         url_before = record.params.url
         record.params = record.params.changed(before, after, script.where)
         if record.params.url != url_before:
@@ -87,14 +90,13 @@ def store(following: Handler) -> Handler:
         caching = call.record.caching
         if response is None or call.record.error is not None or call.cache != "miss" or caching.get("bypass") is True:
             return response
-        key = caching.get("cache_key")
         entry = CachedResponse(
             response.status,
             response.headers,
             response.raw_body,
             response.body if response.decoded else NOT_DECODED,
         )
-        call.run.instance.store.put(key if isinstance(key, str) else key_for(call), entry, ttl_s(caching))
+        call.run.instance.store.put(key_for(call), entry, ttl_s(caching))
         return response
 
     return handle
@@ -133,8 +135,7 @@ def look_up(following: Handler) -> Handler:
         if caching.get("bypass") is True:
             call.cache = "bypass"
             return following(call)
-        key = caching.get("cache_key")
-        entry = call.run.instance.store.get(key if isinstance(key, str) else key_for(call))
+        entry = call.run.instance.store.get(key_for(call))
         if entry is None or (call.callout.config.response.body_decode and entry.body is NOT_DECODED):
             call.cache = "miss"
             return following(call)
@@ -155,6 +156,8 @@ def retry(following: Handler, retries: int) -> Handler:
             try:
                 return following(call)
             except CalloutError as error:
+                if call.run.deadline <= time.monotonic():
+                    raise
                 call.record.retries.append(_table(error))
         return following(call)
 
@@ -211,6 +214,8 @@ def send(call: Call) -> CalloutResponse | None:
     try:
         incoming = run.instance.engine.transport.send(outgoing(call.record.params, run))
     except TransportError as error:
+        if error.kind in ("url", "request"):  # nothing was sent: it is the configuration or a script that failed
+            raise Ended(INTERNAL_ERROR, f"{call.callout.request_where}: {error}") from None
         raise CalloutError("error", str(error)) from None
     headers: dict[str, str | list[str]] = {}
     for name, value in incoming.headers:
@@ -230,7 +235,6 @@ def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
     if response is not None:
         call.status = response.status
         record.response = response.table()
-        record.body_bytes = len(response.raw_body)
     call.run.context.show_outcome(call.name, record)
 
 
@@ -247,7 +251,7 @@ def after_error(call: Call, error: CalloutError) -> CalloutResponse | None:
 
 def caching_after(call: Call, script: Script) -> dict[str, object]:
     """The table ``caching`` as a script left it."""
-    caching = call.run.context.read_back(call.name, "caching")
+    caching = call.run.context.read_back(script, call.name, "caching")
     if not isinstance(caching, dict):
         raise ScriptError(script.where, "caching must stay a table")
     return caching

@@ -45,10 +45,9 @@ def _query(upstream: CompiledUpstream, run: Run) -> str | None:
 
 
 def _body(upstream: CompiledUpstream, run: Run) -> bytes | None:
-    part = upstream.body
-    if part.changes:
-        config = upstream.config.body
-        client_body = run.client.body if part.merges(decode=config.decode) else b""
+    part, config = upstream.body, upstream.config.body
+    client_body = run.client.body if part.merges(decode=config.decode) else b""
+    if part.custom or client_body:
         return json.encode(merged_body(part, client_body, run.context, typed=config.typed))
     return None if part.forward else b""
 

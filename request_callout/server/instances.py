@@ -146,7 +146,7 @@ INTERNAL_ERROR = (
 def _parse(config: bytes) -> dict[str, Any] | None:
     try:
         raw = json.loads(config)
-    except ValueError:
+    except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):
         _log.error("a configuration that is no JSON object was started")

@@ -13,6 +13,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket
 
+from request_callout.server.log_lines import LineFormatter
 from request_callout.server.sockets import ListeningSocket
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Server(Protocol):
 def set_up_logging(level: str) -> None:
     """Send log lines of this process to standard error, with time and level."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

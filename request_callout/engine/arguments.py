@@ -1,0 +1,113 @@
+"""What Kong's PDK refuses of arguments, checked before a call is queued.
+
+A call that raises an error inside Kong ends the request there, out of reach of the script's ``pcall`` and of our log;
+so the checks of Kong's own functions are made here, with their words (kong/pdk/service/request.lua, response.lua).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from request_callout.lua.host import PdkError
+from request_callout.values import Value
+
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND", "PROPPATCH"}
+    | {"LOCK", "UNLOCK", "PATCH", "TRACE"}
+)
+
+Check = Callable[[Sequence[Value]], str | None]
+"""Says what is wrong with arguments, None if nothing is."""
+
+
+def check_arguments(method: str, args: Sequence[Value]) -> None:
+    """Raise PdkError where Kong would refuse these arguments."""
+    check = _CHECKS.get(method)
+    wrong = None if check is None else check(args)
+    if wrong is not None:
+        raise PdkError(f"{method}: {wrong}")
+
+
+def _first(args: Sequence[Value], place: int = 0) -> Value:
+    return args[place] if place < len(args) else None
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _scheme(args: Sequence[Value]) -> str | None:
+    scheme = _first(args)
+    if not isinstance(scheme, str):
+        return "scheme must be a string"
+    return None if scheme in ("http", "https") else f"invalid scheme: {scheme}"
+
+
+def _path(args: Sequence[Value]) -> str | None:
+    path = _first(args)
+    if not isinstance(path, str):
+        return "path must be a string"
+    return None if path.startswith("/") else "path must start with /"
+
+
+def _method(args: Sequence[Value]) -> str | None:
+    method = _first(args)
+    if not isinstance(method, str):
+        return "method must be a string"
+    return None if method in _METHODS else f"invalid method: {method}"
+
+
+def _string(name: str) -> Check:
+    return lambda args: None if isinstance(_first(args), str) else f"{name} must be a string"
+
+
+def _table(name: str) -> Check:
+    return lambda args: None if isinstance(_first(args), (dict, list)) else f"{name} must be a table"
+
+
+def _header(args: Sequence[Value]) -> str | None:
+    name, value = _first(args), _first(args, 1)
+    if not isinstance(name, str):
+        return "header must be a string"
+    values = value if isinstance(value, list) and value else [value]
+    if all(isinstance(one, (str, bool)) or _is_number(one) for one in values):
+        return None
+    return f"invalid value for {name!r}: expected a string, number or boolean, or a list of them"
+
+
+def _status(args: Sequence[Value]) -> str | None:
+    status = _first(args)
+    if not _is_number(status):
+        return "code must be a number"
+    return None if 100 <= status <= 599 else "code must be a number between 100 and 599"
+
+
+def _maximum(args: Sequence[Value]) -> str | None:
+    maximum = _first(args)
+    if maximum is None:
+        return None
+    if not _is_number(maximum):
+        return "max_args must be a number"
+    return None if 1 <= maximum <= 1000 else "max_args must be between 1 and 1000"
+
+
+_CHECKS: dict[str, Check] = {
+    "kong.service.request.set_scheme": _scheme,
+    "kong.service.request.set_path": _path,
+    "kong.service.request.set_method": _method,
+    "kong.service.request.set_raw_query": _string("query"),
+    "kong.service.request.set_query": _table("args"),
+    "kong.service.request.set_header": _header,
+    "kong.service.request.add_header": _header,
+    "kong.service.request.clear_header": _string("header"),
+    "kong.service.request.set_headers": _table("headers"),
+    "kong.response.set_status": _status,
+    "kong.response.set_header": _header,
+    "kong.response.add_header": _header,
+    "kong.response.clear_header": _string("header"),
+    "kong.response.set_headers": _table("headers"),
+    "kong.request.get_headers": _maximum,
+    "kong.request.get_query": _maximum,
+    "kong.request.get_header": _string("header name"),
+    "kong.request.get_query_arg": _string("query argument name"),
+}

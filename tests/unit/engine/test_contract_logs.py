@@ -1,0 +1,100 @@
+"""What may and what has to stand in a log: the server's own and Kong's record."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from tests.unit.engine.conftest import Access
+from tests.unit.engine.kong_double import KongDouble
+
+SECRET = "hunter2-very-secret"
+
+
+def records(kong: KongDouble) -> str:
+    return str(kong.written("kong.log.set_serialize_value"))
+
+
+def test_a_script_error_in_kongs_record_has_no_secret(access: Access) -> None:
+    """What came from a vault is not in Kong's log record either, even if a script's error quotes it."""
+    headers = {"custom": {"X": SECRET}, "$refs": {"custom": {"X": "{vault://env/x}"}}}
+    request = {"url": f"http://h/$(error('{SECRET}'))", "headers": headers}
+    kong = access({"callouts": [{"name": "a", "request": request}]})
+    assert "'error'" in records(kong)
+    assert SECRET not in records(kong)
+
+
+@pytest.mark.parametrize("query", ["", "?x=1"])
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_url_from_a_vault_is_in_no_log(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture, query: str, reachable: bool
+) -> None:
+    """A URL that came from a vault, whose path is a secret then, reaches neither log."""
+    caplog.set_level(logging.DEBUG)
+    path = f"/services/{SECRET}"
+    httpserver.expect_request(path).respond_with_data("")
+    url = (httpserver.url_for(path) if reachable else f"http://127.0.0.1:1{path}") + query
+    request = {"url": url, "$refs": {"url": "{vault://env/hook}"}}
+    kong = access({"callouts": [{"name": "a", "request": request}]})
+    own = [record.getMessage() for record in caplog.records if record.name.startswith("request_callout")]
+    assert any("callout a" in line for line in own)
+    assert SECRET not in str(own)
+    assert SECRET not in records(kong)
+
+
+def test_a_url_that_is_none_is_logged_without_user_info(access: Access, caplog: pytest.LogCaptureFixture) -> None:
+    """The line about a URL that is no valid one names neither its user nor its password."""
+    kong = access({"callouts": [{"name": "a", "request": {"url": f"$('htp')://user:{SECRET}@h/"}}]})
+    assert kong.answer is not None
+    assert kong.answer[0] == 500
+    assert "no valid" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_client_cannot_break_a_log_line(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line about a callout stays one line, whatever the names of forwarded parameters are."""
+    caplog.set_level(logging.INFO)
+    httpserver.expect_request("/").respond_with_data("")
+    request = {"url": httpserver.url_for("/"), "query": {"forward": True}}
+    access(
+        {"callouts": [{"name": "a", "request": request}]}, KongDouble(kong__request__get_raw_query="a%0aERROR%0dx%1b=1")
+    )
+    [line] = [record.getMessage() for record in caplog.records if "callout a" in record.getMessage()]
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("callout", "field"),
+    [
+        ({"request": {"url": "http://h/", "by_lua": "error('boom')"}}, "config.callouts[1].request.by_lua"),
+        ({"request": {"url": "http://h/$(error('boom'))"}}, "config.callouts[1].request.url"),
+    ],
+)
+def test_a_runtime_error_names_callout_field_and_message(
+    access: Access, caplog: pytest.LogCaptureFixture, callout: dict[str, Any], field: str
+) -> None:
+    """The line about a runtime error of Lua has the callout's name, the field and Lua's message."""
+    caplog.set_level(logging.ERROR)
+    access({"callouts": [{"name": "auth", **callout}]})
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "auth" in line
+    assert field in line
+    assert "boom" in line
+
+
+def test_a_runtime_error_in_a_one_line_value_is_in_line_1(access: Access, caplog: pytest.LogCaptureFixture) -> None:
+    """The line number in the message of a runtime error is that within the configured value."""
+    access({"callouts": [{"name": "a", "request": {"url": "http://$(nobody.host)/"}}]})
+    assert "line 1:" in caplog.text
+
+
+def test_a_field_that_a_script_left_unusable_is_named(access: Access, caplog: pytest.LogCaptureFixture) -> None:
+    """What a script left in the context that has no form outside Lua is blamed on the script's field."""
+    by_lua = "kong.ctx.shared.callouts.a.request.params.body = function() end"
+    access({"callouts": [{"name": "a", "request": {"url": "http://h/", "by_lua": by_lua}}]})
+    assert "config.callouts[1].request.by_lua" in caplog.text
