@@ -72,7 +72,7 @@ def _is_over(max_bytes: int, body: Value) -> bool:
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-        size += len(value) + 4 if isinstance(value, str) else 4
+        size += len(value) if isinstance(value, str) else 1
         if size > max_bytes:
             return True
     return False
