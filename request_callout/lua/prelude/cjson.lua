@@ -541,7 +541,7 @@ local function instance(safe, shared, config)
   local function integer(lowest, highest)
     return function(value)
       value = tonumber(value)
-      if not value or value < lowest or value > highest then
+      if not value or not (value >= lowest and value <= highest) then
         return false, "expected integer between " .. lowest .. " and " .. highest
       end
       return true, floor(value)
@@ -568,7 +568,7 @@ local function instance(safe, shared, config)
         error("the settings of this cjson are shared by all scripts and can't be changed: use cjson.new()", 2)
       end
       for number, value in next, { [2] = ratio, [3] = safe_length } do
-        if type(value) ~= "number" or value < 0 then
+        if type(value) ~= "number" or not (value >= 0) then
           argument_error(number, "encode_sparse_array", "expected integer between 0 and 2147483647", 2)
         end
       end

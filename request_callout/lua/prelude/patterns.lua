@@ -16,6 +16,7 @@ local OPEN, HERE, CLOSE, BALANCE, FRONTIER, AGAIN, AT_END, FAULT, DONE = 6, 7, 8
 local REPEAT = { [42] = STAR, [43] = PLUS, [45] = LAZY, [63] = MAYBE }
 local MAX_CAPTURES = 32
 local SHORT_RUN = 16
+local SHORT_ITEM, KEPT_ITEM = 32, 200 -- bytes: C walks through an item at each byte of the subject
 
 -- Bytes that one item of a pattern (`a`, `%d`, `[^x]`) stands for: asked of the C library, so they can't differ.
 local sets, set_count = {}, 0
@@ -24,17 +25,19 @@ local NOTHING = {}
 local function set_of(item)
   local set = sets[item]
   if set == nil then
-    if set_count >= 256 then
-      sets, set_count = {}, 0
-    end
     set = {}
     for code = 0, 255 do
       if find(char(code), item) then
         set[code] = true
       end
     end
-    sets[item] = set
-    set_count = set_count + 1
+    if #item <= KEPT_ITEM then
+      if set_count >= 256 then
+        sets, set_count = {}, 0
+      end
+      sets[item] = set
+      set_count = set_count + 1
+    end
   end
   return set
 end
@@ -167,7 +170,7 @@ local function compile(pattern, from)
   while ops[first] == OPEN or ops[first] == HERE do
     first = first + 1
   end
-  local jump = (ops[first] == ONE or ops[first] == PLUS) and texts[first] or nil
+  local jump = (ops[first] == ONE or ops[first] == PLUS) and #texts[first] <= SHORT_ITEM and texts[first] or nil
   return {
     ops = ops, args = args, texts = texts, count = count, captures = captures, positions = positions,
     unfinished = #open > 0, jump = jump, starts = {}, stops = {},
@@ -203,7 +206,7 @@ local function run_end(subject, at, set, text)
   local limit = at + SHORT_RUN
   while set[byte(subject, at)] do
     at = at + 1
-    if at == limit then
+    if at == limit and #text <= SHORT_ITEM then
       local _, last = find(subject, "^" .. text .. "*", at)
       return last + 1
     end

@@ -173,7 +173,7 @@ local function start_of(context, level)
     error("bad argument #4 (table expected, got " .. type(context) .. ")", level + 1)
   end
   local position = tonumber(context.pos)
-  if not position or position <= 0 then
+  if not position or not (position > 0) then
     return 0
   end
   return floor(position) - 1

@@ -16,7 +16,10 @@ local error, floor, pcall, rawget, rawset, select, tostring, type = error, math.
   tostring, type
 
 local C_WORK_LIMIT = host.c_work_limit or 2 ^ 20 -- steps of the C matcher: a few milliseconds
+local LONG_SUBJECT = 2 ^ 23 -- with a short pattern: some hundred milliseconds at the very worst
 local PLAIN_WORK_LIMIT = 2 ^ 24 -- byte comparisons of a plain search: about the same
+local MAX_PATTERN_BYTES, KEPT_PATTERN_BYTES = 32 * 1024, 200
+local SHORT_PATTERN_BYTES = 16 -- each step of the C matcher looks at no more of the pattern than this, or is counted so
 local MAX_REPEATED_BYTES = 16 * 1024 * 1024
 local BYTES_PER_INSTRUCTION = 64
 
@@ -39,19 +42,23 @@ local function string_argument(value, number, name)
   argument_error(number, name, "string expected, got " .. (value == nil and "no value" or kind), 3)
 end
 
-local function number_argument(value, number, name, default)
+-- A number as C makes an integer of it: cut off, and within 32 bits; NaN is the least one. So whatever a script
+-- gives, comparisons with the result hold.
+local LEAST, GREATEST = -2 ^ 31, 2 ^ 31 - 1
+
+local function integer_argument(value, number, name)
   local kind = type(value)
-  if kind == "number" then
-    return value
-  elseif value == nil and default then
-    return default
-  elseif kind == "string" then
-    local converted = tonumber(value)
-    if converted then
-      return converted
-    end
+  if kind == "string" then
+    value = tonumber(value)
   end
-  argument_error(number, name, "number expected, got " .. (value == nil and "no value" or kind), 3)
+  if type(value) ~= "number" then
+    argument_error(number, name, "number expected, got " .. (value == nil and kind == "nil" and "no value" or kind), 3)
+  elseif not (value > LEAST) then
+    return LEAST
+  elseif value >= GREATEST then
+    return GREATEST
+  end
+  return value < 0 and -floor(-value) or floor(value)
 end
 
 -- Analysed patterns: how their work grows, and the program for the Lua matcher once it is needed.
@@ -62,12 +69,17 @@ local function analyse(pattern)
   if known then
     return known
   end
-  if analysed_count >= 256 then
-    analysed, analysed_count = {}, 0
+  local bytes = #pattern
+  if bytes > MAX_PATTERN_BYTES then
+    error("pattern too long (over " .. MAX_PATTERN_BYTES .. " bytes)", 3)
   end
   local anchored = byte(pattern, 1) == 94
   local program = patterns.compile(pattern, anchored and 2 or 1)
   local power, factor = patterns.growth(program)
+  -- A literal or a set is walked through at each byte of the subject.
+  if bytes > SHORT_PATTERN_BYTES then
+    factor = factor * bytes / SHORT_PATTERN_BYTES
+  end
   known = {
     anchored = anchored,
     program = program,
@@ -75,21 +87,26 @@ local function analyse(pattern)
     factor = factor,
     simple = power == 0 and factor == 1,
   }
-  analysed[pattern] = known
-  analysed_count = analysed_count + 1
+  if bytes <= KEPT_PATTERN_BYTES then
+    if analysed_count >= 256 then
+      analysed, analysed_count = {}, 0
+    end
+    analysed[pattern] = known
+    analysed_count = analysed_count + 1
+  end
   return known
 end
 
 -- Whether C may match `pattern` against `length` bytes; long work that it may do is paid for here.
 local function fits_c(known, length)
-  if known.simple and C_WORK_LIMIT > 0 then
+  if known.simple and C_WORK_LIMIT > 0 and length <= LONG_SUBJECT then
     if length > 4096 then
       pay(length / BYTES_PER_INSTRUCTION)
     end
     return true
   end
   local work = length ^ known.power * known.factor
-  if work > C_WORK_LIMIT then
+  if not (work <= C_WORK_LIMIT) then
     return false
   elseif work > 4096 then
     pay(work / 1024)
@@ -136,18 +153,14 @@ local function start_index(init, length)
   elseif init < 1 then
     return 1
   end
-  return floor(init)
-end
-
-local function truncated(number)
-  return number < 0 and -floor(-number) or floor(number)
+  return init
 end
 
 local strings = {}
 
 local function plain_find(subject, needle, init)
   local work = (#subject - init + 1) * #needle
-  if work > PLAIN_WORK_LIMIT and #needle > 1 then
+  if not (work <= PLAIN_WORK_LIMIT) and #needle > 1 then
     local at = host.find_plain(subject, needle, init)
     pay(#subject / BYTES_PER_INSTRUCTION)
     if at then
@@ -172,11 +185,14 @@ function strings.find(subject, pattern, init, plain)
   if init == nil then
     init = 1
   else
-    init = start_index(truncated(number_argument(init, 3, "find")), length)
+    init = start_index(integer_argument(init, 3, "find"), length)
     if init > length + 1 then
       -- LuaJIT looks at the very end then.
       init = length + 1
     end
+  end
+  if #pattern > 4096 then
+    pay(#pattern / BYTES_PER_INSTRUCTION)
   end
   if plain or not find(pattern, "[%^%$%*%+%?%.%(%[%%%-]") then
     return plain_find(subject, pattern, init)
@@ -203,7 +219,7 @@ function strings.match(subject, pattern, init)
   if init == nil then
     init = 1
   else
-    init = start_index(truncated(number_argument(init, 3, "match")), length)
+    init = start_index(integer_argument(init, 3, "match"), length)
     if init > length + 1 then
       init = length + 1
     end
@@ -293,7 +309,7 @@ function strings.gsub(subject, pattern, replacement, limit)
   if limit == nil then
     limit = length + 1
   else
-    limit = truncated(number_argument(limit, 4, "gsub"))
+    limit = integer_argument(limit, 4, "gsub")
   end
   local known = analyse(pattern)
   local in_c = fits_c(known, length)
@@ -342,7 +358,7 @@ end
 
 function strings.rep(subject, count, separator)
   subject = string_argument(subject, 1, "rep")
-  count = truncated(number_argument(count, 2, "rep"))
+  count = integer_argument(count, 2, "rep")
   separator = separator ~= nil and string_argument(separator, 3, "rep") or ""
   if count <= 0 then
     return ""
@@ -403,7 +419,7 @@ function tables.insert(list, ...)
   elseif given ~= 2 then
     error("wrong number of arguments to 'insert'", 2)
   end
-  position = truncated(number_argument(position, 2, "insert"))
+  position = integer_argument(position, 2, "insert")
   local last = #list + 1
   if position >= 1 and position <= last then
     if last - position > 256 then
