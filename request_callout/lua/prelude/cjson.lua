@@ -12,7 +12,22 @@ local char, lower, sub = host.settled.char, host.settled.lower, host.settled.sub
 local concat, error, floor, next, pcall, select, tonumber, type = table.concat, error, math.floor, next, pcall, select,
   tonumber, type
 
-local array_mt, empty_array_mt = {}, {}
+-- The metatables of lists, which all scripts share, stay in here: what a script has under these names, as `array_mt`
+-- and from getmetatable, is a token, an empty table that refuses to be changed. A token may be a metatable itself.
+local function token(name)
+  return setmetatable({}, {
+    __newindex = function()
+      error("cannot modify cjson." .. name .. ", it is protected by the sandbox", 2)
+    end,
+    __metatable = false,
+  })
+end
+
+local array_token, empty_array_token = token("array_mt"), token("empty_array_mt")
+local array_mt, empty_array_mt = { __metatable = array_token }, { __metatable = empty_array_token }
+local ARRAY, EMPTY_ARRAY = "array", "empty array"
+local LISTS = { [array_mt] = ARRAY, [array_token] = ARRAY, [empty_array_mt] = EMPTY_ARRAY,
+  [empty_array_token] = EMPTY_ARRAY }
 local empty_array = newproxy(true)
 getmetatable(empty_array).__tostring = function()
   return "userdata: empty_array"
@@ -131,7 +146,8 @@ local function encoder(config)
       fail("Cannot serialise, excessive nesting (" .. depth .. ")")
     end
     local meta = getmetatable(value)
-    if meta == array_mt then
+    local list = meta and LISTS[meta]
+    if list == ARRAY then
       return append_array(value, #value, depth)
     elseif meta and meta.__len then
       -- Metamethods may yield, and another script may encode meanwhile: so the state is put back after them.
@@ -144,7 +160,7 @@ local function encoder(config)
       return append_array(items, length, depth)
     end
     local length = array_length(value)
-    if length > 0 or length == 0 and (not config.empty_as_object or meta == empty_array_mt) then
+    if length > 0 or length == 0 and (not config.empty_as_object or list == EMPTY_ARRAY) then
       return append_array(value, length, depth)
     end
     return append_object(value, depth)
@@ -454,8 +470,8 @@ end
 local new
 
 local function instance(safe, shared, config)
-  local module = { _NAME = "cjson", _VERSION = "2.1.0.11", null = null, array_mt = array_mt,
-    empty_array = empty_array, empty_array_mt = empty_array_mt }
+  local module = { _NAME = "cjson", _VERSION = "2.1.0.11", null = null, array_mt = array_token,
+    empty_array = empty_array, empty_array_mt = empty_array_token }
   local encode, decode = encoder(config), decoder(config)
 
   local function run(convert, value)
@@ -598,5 +614,5 @@ end
 
 return {
   cjson = new(false, true), cjson_safe = new(true, true),
-  array_mt = array_mt, empty_array = empty_array, empty_array_mt = empty_array_mt,
+  array_mt = array_mt, empty_array = empty_array, lists = LISTS,
 }

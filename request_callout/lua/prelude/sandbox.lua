@@ -92,6 +92,17 @@ local function loaded(source, chunk_name, env)
   return load(source, chunk_name or "=load", "t", env)
 end
 
+-- The metatables of the lists that all scripts share are locked, but a list's own may be changed as in Kong.
+local list_metatable, set_any_metatable = debug.getmetatable, debug.setmetatable
+
+local function set_metatable(value, mt)
+  if type(value) == "table" and (mt == nil or type(mt) == "table") and lib.lists[list_metatable(value) or 0] then
+    set_any_metatable(value, mt)
+    return value
+  end
+  return setmetatable(value, mt)
+end
+
 local full = {
   bit = bit,
   io = io,
@@ -105,7 +116,7 @@ local full = {
   collectgarbage = collectgarbage,
   gcinfo = gcinfo,
   getmetatable = getmetatable,
-  setmetatable = setmetatable,
+  setmetatable = set_metatable,
   newproxy = newproxy,
   print = print,
   rawequal = rawequal,

@@ -12,8 +12,8 @@ local len, match, rep = string.len, string.match, string.rep
 local settled = host.settled
 local char, lower, reverse, sub, upper = settled.char, settled.lower, settled.reverse, settled.sub, settled.upper
 local concat, insert, maxn, remove = table.concat, table.insert, table.maxn, table.remove
-local error, floor, pcall, rawget, rawset, select, tostring, type = error, math.floor, pcall, rawget, rawset, select,
-  tostring, type
+local getmetatable = debug.getmetatable
+local error, floor, pcall, rawget, rawset, select, type = error, math.floor, pcall, rawget, rawset, select, type
 
 local C_WORK_LIMIT = host.c_work_limit or 2 ^ 20 -- steps of the C matcher: a few milliseconds
 local LONG_SUBJECT = 2 ^ 23 -- with a short pattern: some hundred milliseconds at the very worst
@@ -394,11 +394,16 @@ strings.lower = whole_string("lower", lower)
 strings.upper = whole_string("upper", upper)
 strings.reverse = whole_string("reverse", reverse)
 
-local tables = { maxn = maxn, remove = remove }
+local tables = { maxn = maxn }
 
-local function table_argument(value, name)
+-- The table of a function that changes it without regard to metatables: none that the sandbox protects.
+local function changeable(value, name)
   if type(value) ~= "table" then
     argument_error(1, name, "table expected, got " .. (value == nil and "no value" or type(value)), 3)
+  end
+  local mt = getmetatable(value)
+  if mt and mt.__newindex and mt.__metatable == false then
+    error("bad argument #1 to '" .. name .. "' (this table is protected by the sandbox)", 3)
   end
   return value
 end
@@ -411,7 +416,7 @@ function tables.concat(list, separator, from, to)
 end
 
 function tables.insert(list, ...)
-  table_argument(list, "insert")
+  changeable(list, "insert")
   local given = select("#", ...)
   local position, value = ...
   if given == 1 then
@@ -431,6 +436,18 @@ function tables.insert(list, ...)
     rawset(list, index, rawget(list, index - 1))
   end
   rawset(list, position, value)
+end
+
+function tables.remove(list, ...)
+  changeable(list, "remove")
+  local position = ...
+  if position ~= nil then
+    position = integer_argument(position, 2, "remove")
+    if #list - position > 256 then
+      pay((#list - position) / 8)
+    end
+  end
+  return remove(list, ...)
 end
 
 -- Sorting by merging: the number of comparisons is bounded whatever the comparison answers, and it may yield.
@@ -486,7 +503,7 @@ local function ascending(left, right)
 end
 
 function tables.sort(list, before)
-  table_argument(list, "sort")
+  changeable(list, "sort")
   if before ~= nil and type(before) ~= "function" then
     argument_error(2, "sort", "function expected, got " .. type(before), 2)
   end

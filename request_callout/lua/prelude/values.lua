@@ -10,7 +10,7 @@ local getmetatable, setmetatable, select, format = debug.getmetatable, setmetata
 local encode_number = buffer.encode
 
 local null = buffer.decode("\3")
-local array_mt, empty_array, empty_array_mt = lib.array_mt, lib.empty_array, lib.cjson.empty_array_mt
+local array_mt, empty_array, lists = lib.array_mt, lib.empty_array, lib.lists
 local MAX_DEPTH = 100
 local SPARSE_SAFE, SPARSE_RATIO = 10, 2
 
@@ -87,7 +87,8 @@ end
 -- How a table is written: the length of an array, or nil and the number of members.
 local function shape(t)
   local mt = getmetatable(t)
-  if mt == array_mt then
+  local list = mt and lists[mt]
+  if list == "array" then
     return #t
   end
   local members, highest, numbers = 0, 0, true
@@ -101,7 +102,7 @@ local function shape(t)
       end
     end
   end
-  if members == 0 and mt ~= nil and mt == empty_array_mt then
+  if members == 0 and list then
     return 0
   elseif members > 0 and numbers then
     if highest > SPARSE_SAFE and highest > members * SPARSE_RATIO then
@@ -222,7 +223,7 @@ local function copy(value, seen)
       result[key] = copy(member, seen)
     end
     local mt = getmetatable(value)
-    if mt == array_mt or mt == empty_array_mt or mt == headers_mt then
+    if mt and (lists[mt] or mt == headers_mt) then
       setmetatable(result, mt)
     end
   end

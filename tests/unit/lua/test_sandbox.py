@@ -185,3 +185,35 @@ def test_the_walk_would_find_an_object_of_python(monkeypatch: pytest.MonkeyPatch
     """The check above fails if a Python object is planted."""
     registry = b"for k, v in pairs(debug.getregistry()) do if k == 'Py_None' then PLANT = {v} end end "
     assert _walked(monkeypatch, registry)[1] == "planted.1"
+
+
+PROTECTED = ("kong", "kong.request", "ngx", "ngx.re", "string", "table", "coroutine", "require('cjson')")
+
+
+@pytest.mark.parametrize(
+    "call", ["table.insert({}, 'x')", "table.insert({}, 1, 'x')", "table.sort({})", "table.remove({})"]
+)
+@pytest.mark.parametrize("place", [*PROTECTED, "require('cjson').array_mt", "require('cjson').empty_array_mt"])
+def test_table_functions_do_not_write_into_protected_tables(place: str, call: str) -> None:
+    """Functions that go around metatables refuse the tables that scripts of all configurations see."""
+    lua = Lua()
+    with pytest.raises(ScriptError, match="protected by the sandbox"):
+        Bench(lua=lua).script(f"local x = {call.format(place)}")
+    assert Bench(lua=lua).result(f"return rawequal == nil and next({place}) == nil") is True
+
+
+def test_lists_keep_their_kind_in_the_unrestricted_mode() -> None:
+    """Where setmetatable is there, cjson's metatables work as in Kong, also on lists that have one already."""
+    bench = Bench(untrusted_lua="on")
+    bench.context.set(("callouts", "a"), {"list": ["x"], "empty": []})
+    source = """
+      local cjson, a = require("cjson"), kong.ctx.shared.callouts.a
+      local made = setmetatable({}, cjson.array_mt)
+      local kept = setmetatable(cjson.decode("[]"), cjson.array_mt)
+      local object = setmetatable(cjson.decode("[]"), nil)
+      return { cjson.encode({ made }), cjson.encode({ kept }), cjson.encode({ object }),
+        getmetatable(a.list) == cjson.array_mt, made, setmetatable(a.list, nil), object }
+    """
+    assert bench.result(source) == ["[[]]", "[[]]", "[{}]", True, [], ["x"], {}]
+    with pytest.raises(ScriptError, match=r"cannot modify cjson\.array_mt"):
+        bench.script("getmetatable(kong.ctx.shared.callouts.a.empty).__index = print")
