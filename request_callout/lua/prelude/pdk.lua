@@ -112,13 +112,22 @@ local VALUES = {
   ["kong.configuration"] = true,
 }
 
+-- Whether a name that this list does not know could be one of a newer PDK's. Others are nil, as in Kong: a name with a
+-- dot in it would get around `is_write`, and long ones would be kept in memory where names are.
+local MAX_NAME_BYTES, MAX_DOTS = 64, 3 -- as in kong.service.request.set_header
+
+local function is_possible(path, name)
+  return type(name) == "string" and #name <= MAX_NAME_BYTES and find(name, "^[%a_][%w_]*$") ~= nil
+    and select(2, gsub(path, "%.", "")) < MAX_DOTS
+end
+
 -- A name that this list does not know: a namespace and a function at once, so that the host can say what is missing.
 local function unknown(path, name)
   local full = path .. "." .. name
   local whole = pdk_function(path, name)
   return setmetatable({}, {
     __index = function(_, member)
-      if type(member) == "string" then
+      if is_possible(full, member) then
         return unknown(full, member)
       end
       return nil
@@ -135,7 +144,7 @@ local function namespace(path, members, extra)
   return setmetatable({}, {
     __index = function(_, name)
       local member = members[name]
-      if member == nil and type(name) == "string" then
+      if member == nil and is_possible(path, name) then
         return unknown(path, name)
       end
       return member

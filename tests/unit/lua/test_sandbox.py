@@ -217,3 +217,11 @@ def test_lists_keep_their_kind_in_the_unrestricted_mode() -> None:
     assert bench.result(source) == ["[[]]", "[[]]", "[{}]", True, [], ["x"], {}]
     with pytest.raises(ScriptError, match=r"cannot modify cjson\.array_mt"):
         bench.script("getmetatable(kong.ctx.shared.callouts.a.empty).__index = print")
+
+
+@pytest.mark.parametrize(
+    "name", ['kong["a.b"]', 'kong.request["get-path"]', 'kong[("x"):rep(65)]', 'kong[""]', "kong.a.b.c.d", "kong[1]"]
+)
+def test_what_can_be_no_pdk_function_is_nil(name: str) -> None:
+    """A name that no PDK could have, for its characters, length or depth, is nil as in Kong."""
+    assert Bench().result(f"return {name} == nil and kong.a.b.c ~= nil") is True
