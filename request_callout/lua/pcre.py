@@ -16,17 +16,22 @@ from request_callout.lua.pcre_characters import Characters, PatternError, litera
 
 MAX_REPEAT = 65535
 MAX_DEPTH = 250
-MAX_SIZE = 70_000
+MAX_SIZE = 20_000
 """Items of a pattern, with what is repeated n times at least counted n times: ``regex`` writes these out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """The pattern for ``regex``, its number of groups, and the (number, name) of the named ones, in order of name."""
+    """The pattern for ``regex``, its number of groups, and the (number, name) of the named ones, in order of name.
+
+    ``size`` counts its items as ``MAX_SIZE`` does; ``repeated`` is how often at most one of them is written out.
+    """
 
     pattern: str
     groups: int
     names: tuple[tuple[int, str], ...]
+    size: int
+    repeated: int
 
 
 _GROUP_OPENINGS = ("?:", "?=", "?!", "?>", "?<=", "?<!")
@@ -46,6 +51,7 @@ class _Translator(Characters):
     total: int = 0
     lookarounds: int = 0
     size: int = 0
+    repeated: int = 1
     forward_names: dict[str, list[int]] = field(default_factory=dict)
 
     def run(self, extended: bool, multiline: bool) -> Translation:
@@ -55,7 +61,8 @@ class _Translator(Characters):
         out = self._alternatives(extended, multiline, 0)
         if self.at < len(self.source):
             raise PatternError("unmatched closing parenthesis", self.at)
-        return Translation(out, self.groups, tuple(sorted(self.names, key=lambda named: (named[1], named[0]))))
+        names = tuple(sorted(self.names, key=lambda named: (named[1], named[0])))
+        return Translation(out, self.groups, names, self.size, self.repeated)
 
     # -- sequences and groups
 
@@ -65,6 +72,7 @@ class _Translator(Characters):
             raise PatternError("parentheses are too deeply nested", self.at)
         source, out = self.source, []
         first = highest = self.groups
+        most_repeated = 1
         while self.at < len(source):
             start, char, size = self.at, source[self.at], self.size
             if char == ")":
@@ -88,6 +96,7 @@ class _Translator(Characters):
                     raise PatternError("missing ) after (?# comment", len(source))
                 self.at = end + 1
                 continue
+            self.repeated = 1
             if char == "(":
                 flags = self._inline_flags(extended, multiline)
                 if flags is not None:
@@ -112,8 +121,11 @@ class _Translator(Characters):
                 out.append(item + quantifier)
                 least = int(quantifier[1:].split("}")[0].split(",")[0]) if quantifier.startswith("{") else 1
                 self.size = size + (self.size - size + 1) * max(least, 1)
+                self.repeated *= max(least, 1)
                 if self.size > MAX_SIZE:
                     raise PatternError("regular expression is too large", self.at)
+            most_repeated = max(most_repeated, self.repeated)
+        self.repeated = most_repeated
         if reset:
             self.groups = max(highest, self.groups)
         return "".join(out)

@@ -7,7 +7,9 @@ positions are turned into bytes again. A match is told as one number, first * 2*
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, cast
 
 import regex
@@ -24,7 +26,18 @@ TOO_LONG = -2
 BAD_UTF8 = -3
 SPAN = 1 << 26
 
-_MAX_COMPILED = 512
+CACHE_BYTES = 64 * 1024 * 1024
+"""Of memory, about, for the compiled patterns of the process; scripts choose their patterns, and how many."""
+
+_PATTERN_BYTES = 128 * 1024
+"""For any pattern, with what ``regex`` keeps of a search's backtracking for the next one, see ``_LONG_SECONDS``."""
+
+_LONG_SECONDS = 0.001
+"""After a search longer than this (about 0.2 MB of backtracking) a pattern is not kept compiled."""
+
+_ITEM_BYTES, _CODE_BYTES = 300, 64
+"""Measured upper bounds of what ``regex`` takes for an item of a pattern, and for a byte of the code it pickles."""
+_EMPTY_BYTES = len(pickle.dumps(regex.compile(b"", cache_pattern=False)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +49,10 @@ class _Compiled:
     names: tuple[tuple[int, str], ...]
     utf8: bool
     checked: bool
+    weight: int
 
 
-_cache: LRUCache[tuple[bytes, bytes], _Compiled] = LRUCache(_MAX_COMPILED)
+_cache: LRUCache[tuple[bytes, bytes], _Compiled] = LRUCache(CACHE_BYTES, getsizeof=lambda compiled: compiled.weight)
 
 
 def _compile(pattern: bytes, options: bytes) -> _Compiled:
@@ -68,6 +82,10 @@ def _compile(pattern: bytes, options: bytes) -> _Compiled:
         raise PatternError(str(error), len(source)) from None
     except (RecursionError, OverflowError, MemoryError):
         raise PatternError("regular expression is too complicated", len(source)) from None
+    code_bytes = max(len(pickle.dumps(compiled)) - _EMPTY_BYTES - len(text), 16)
+    weight = _PATTERN_BYTES + _ITEM_BYTES * translated.size + _CODE_BYTES * translated.repeated * code_bytes
+    if weight > CACHE_BYTES:
+        raise PatternError("regular expression is too large", len(source))
     anchored = b"a" in options
     found = _Compiled(
         search=compiled.match if anchored else compiled.search,
@@ -75,6 +93,7 @@ def _compile(pattern: bytes, options: bytes) -> _Compiled:
         names=tuple(sorted(named, key=lambda pair: (pair[1], pair[0]))),
         utf8=utf8,
         checked=b"U" not in options,
+        weight=weight,
     )
     _cache[pattern, options] = found
     return found
@@ -115,6 +134,7 @@ class Engine:
         """The first match at or behind byte ``position``: its span, or NO_MATCH, TOO_LONG, BAD_UTF8."""
         compiled = _compile(pattern, options)
         position = int(position)
+        started = perf_counter()
         try:
             if not compiled.utf8:
                 found = compiled.search(self._subject, position, timeout=SEARCH_SECONDS)
@@ -124,6 +144,9 @@ class Engine:
                 found = compiled.search(self._text, self._char_of(position), timeout=SEARCH_SECONDS)
         except TimeoutError:
             return TOO_LONG
+        finally:
+            if perf_counter() - started > _LONG_SECONDS:
+                _cache.pop((pattern, options), None)
         if found is None:
             return NO_MATCH
         self._match = found

@@ -11,7 +11,7 @@ local concat, error, floor, gmatch, setmetatable, tonumber, tostring, type = tab
 
 local SPAN = 2 ^ 26
 local MAX_SUBJECT_BYTES = SPAN - 1
-local MAX_PATTERN_BYTES = 4096
+local MAX_PATTERN_BYTES, KEPT_PATTERN_BYTES = 4096, 512
 local KEPT_SUBJECT_BYTES = 65536
 local BYTES_PER_INSTRUCTION = 64
 local COMPILING, GIVING_UP = 2000, 5000 -- what they count for, in instructions
@@ -59,14 +59,17 @@ local function compile(regex, options)
   for number, name in gmatch(described, " (%d+):([^ ]+)") do
     program.names[#program.names + 1] = { number = tonumber(number), name = name }
   end
-  if compiled_count >= 256 then
-    compiled, compiled_count = {}, 0
+  -- Only short ones are kept here, so that all of them take little; the engine keeps them compiled by their weight.
+  if #regex <= KEPT_PATTERN_BYTES then
+    if compiled_count >= 256 then
+      compiled, compiled_count = {}, 0
+    end
+    if not compiled[options] then
+      compiled[options] = {}
+    end
+    compiled[options][regex] = program
+    compiled_count = compiled_count + 1
   end
-  if not compiled[options] then
-    compiled[options] = {}
-  end
-  compiled[options][regex] = program
-  compiled_count = compiled_count + 1
   return program
 end
 
@@ -78,6 +81,8 @@ local function search(program, subject, position)
     if #subject > MAX_SUBJECT_BYTES then
       return nil, "subject too long"
     end
+    -- Not known while it changes: a limit may end the run in between.
+    current_subject = nil
     engine.set_subject(subject)
     current_subject = subject
   end
