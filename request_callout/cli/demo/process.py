@@ -88,6 +88,13 @@ class GatewayProcess:
         self._errors.close()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        """The process id of the gateway; its only child is the plugin server."""
+        if self._process is None:
+            raise GatewayFailed("the gateway does not run")
+        return self._process.pid
+
     def log(self) -> str:
         """What the gateway and the plugin server in it have written so far."""
         position = os.fstat(self._errors.fileno()).st_size
