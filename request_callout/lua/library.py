@@ -84,6 +84,7 @@ return {
   array_mt = loaded.cjson.array_mt,
   empty_array = loaded.cjson.empty_array,
   lists = loaded.cjson.lists,
+  forget = loaded.cjson.forget,
 }
 """
 
@@ -123,9 +124,9 @@ def install(lua: luajit21.LuaRuntime) -> Any:
     """Put the library into a new state with all of Lua's own libraries, and return the table of its parts.
 
     Fields: ``ngx`` (without ``log`` and ``var``), ``cjson``, ``cjson_safe``, ``string``, ``table``, ``null``
-    (``ngx.null``), ``array_mt`` (the metatable of arrays: never for scripts), ``empty_array``, ``lists`` (what
-    kind of list a metatable stands for). The state must give and take bytes (``encoding=None``). Nothing global is
-    changed, but that numbers get an empty metatable (see ``settled.lua``).
+    (``ngx.null``), ``array_mt`` (the metatable of arrays: never for scripts), ``empty_array``, ``lists`` (what kind of
+    list a metatable stands for), ``forget`` (lets go of what failed calls left). The state must give and take bytes
+    (``encoding=None``). Nothing global is changed, but that numbers get an empty metatable (see ``settled.lua``).
     """
     guard = _Guard(lua)
     engine = Engine()

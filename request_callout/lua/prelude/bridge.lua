@@ -10,6 +10,7 @@ local raw_xpcall, raw_pcall, load, setfenv = limits.raw_xpcall, limits.raw_pcall
 local type, tostring = type, tostring
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local rawget, rawset, select, concat, sub, unpack = rawget, rawset, select, table.concat, string.sub, unpack
+local find = string.find
 local arm, disarm, located, STOP, CALL = limits.arm, limits.disarm, limits.located, limits.STOP, limits.CALL
 local charged, NO_MEMORY, SOURCE, null = limits.charged, limits.NO_MEMORY, limits.SOURCE, values.null
 local globals, flush, enter, pending = sandbox.globals, pdk.flush, pdk.enter, pdk.pending
@@ -35,7 +36,8 @@ end
 -- a new closure with globals of its own.
 local function factory(source, is_expression)
   if is_expression then
-    source = "return (" .. source .. "\n)"
+    -- Lua counts an error of the outermost operation to the line of the closing parenthesis.
+    source = "return (" .. source .. (find(source, "--", 1, true) and "\n)" or ")")
   end
   local alone, message = load(source, SOURCE, "t")
   if not alone then
@@ -81,9 +83,10 @@ end
 
 local function evaluate(run, part)
   run.isolated, run.copy = part.isolated, nil
-  local make = part.factory
-  setfenv(make, globals(part.is_expression, part.names_itself))
-  return make()()
+  -- On the closure, not on what makes it: that one stays, and would keep the last run's globals.
+  local env = globals(part.is_expression, part.names_itself)
+  run.globals = env
+  return setfenv(part.factory(), env)()
 end
 
 local function text(value)
@@ -137,10 +140,19 @@ local jobs = {
 }
 
 local idle, idle_count = {}, 0
+local next_job, next_run
 
-local function worker(job, run)
+-- Takes what is to be done from the two variables above and ends with a tail call: a worker that waits for its next
+-- run has nothing of the last one on its stack.
+local function once()
+  local job, run = next_job, next_run
+  next_job, next_run = nil, nil
+  return raw_xpcall(job, located, run)
+end
+
+local function worker()
   while true do
-    job, run = yield(DONE, raw_xpcall(job, located, run))
+    yield(DONE, once())
   end
 end
 
@@ -190,7 +202,8 @@ local function begin(kind, context_id, program, instructions, seconds)
   }
   enter(run)
   arm(co, instructions, seconds, 0)
-  return advanced(run, resume(co, jobs[kind], run))
+  next_job, next_run = jobs[kind], run
+  return advanced(run, resume(co))
 end
 
 local function start(kind, context_id, program_id, instructions, seconds)
@@ -233,6 +246,7 @@ end
 
 local function close(context_id)
   contexts[context_id] = nil
+  values.forget()
 end
 
 local function store(context_id, data, ...)

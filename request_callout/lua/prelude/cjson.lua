@@ -194,6 +194,8 @@ local function encoder(config)
     local text = concat(buffer, "", 1, count)
     buffer = nil
     return text
+  end, function()
+    buffer = nil
   end
 end
 
@@ -464,6 +466,8 @@ local function decoder(config)
     end
     text = nil
     return value
+  end, function()
+    text = nil
   end
 end
 
@@ -472,7 +476,8 @@ local new
 local function instance(safe, shared, config)
   local module = { _NAME = "cjson", _VERSION = "2.1.0.11", null = null, array_mt = array_token,
     empty_array = empty_array, empty_array_mt = empty_array_token }
-  local encode, decode = encoder(config), decoder(config)
+  local encode, forget_encoding = encoder(config)
+  local decode, forget_decoding = decoder(config)
 
   local function run(convert, value)
     local ok, result = pcall(convert, value)
@@ -598,10 +603,13 @@ local function instance(safe, shared, config)
   end
 
   function module.new()
-    return new(safe, false)
+    return (new(safe, false))
   end
 
-  return module
+  return module, function()
+    forget_encoding()
+    forget_decoding()
+  end
 end
 
 function new(safe, shared)
@@ -612,7 +620,15 @@ function new(safe, shared)
   return instance(safe, shared, config)
 end
 
+local cjson, forget = new(false, true)
+local cjson_safe, forget_safe = new(true, true)
+
 return {
-  cjson = new(false, true), cjson_safe = new(true, true),
+  cjson = cjson, cjson_safe = cjson_safe,
+  -- Lets go of what the instances were working on when an error ended that.
+  forget = function()
+    forget()
+    forget_safe()
+  end,
   array_mt = array_mt, empty_array = empty_array, lists = LISTS,
 }

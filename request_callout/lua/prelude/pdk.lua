@@ -398,6 +398,8 @@ return {
     current = run
   end,
   pending = function()
-    return pending_method, pending_arguments
+    local method, arguments = pending_method, pending_arguments
+    pending_method, pending_arguments = nil, nil
+    return method, arguments
   end,
 }

@@ -230,7 +230,14 @@ local function copy(value, seen)
   return result
 end
 
+-- Lets go of what a packing left that ended with an error.
+local function forget()
+  out = nil
+  lib.forget()
+end
+
 return {
+  forget = forget,
   pack = pack_value,
   pack_all = pack_values,
   unpack = unpack_value,

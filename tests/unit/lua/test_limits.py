@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import time
@@ -183,3 +184,45 @@ def test_programs_of_dropped_configurations_are_forgotten() -> None:
         Bench(lua=lua).script("return 1")
     gc.collect()
     assert len(lua.state().programs) <= 1
+
+
+LEFT_BEHIND = {
+    "a global": "kept = ('x'):rep(15e6) .. {}",
+    "a global of a function": "kept = ('x'):rep(15e6) .. {} function f() return kept end f()",
+    "a local": "local kept = ('x'):rep(15e6) .. {} kong.request.get_path()",
+    "a value in the context": "kong.ctx.shared.callouts.kept = ('x'):rep(15e6) .. {}",
+    "arguments of a call": "kong.log.notice(('x'):rep(15e6) .. {})",
+    "an error": "error(('x'):rep(15e6) .. {})",
+    "a text to decode": "require('cjson').decode(('x'):rep(15e6) .. {})",
+    "a value to encode": "require('cjson').encode({{('x'):rep(15e6) .. {}, print or pcall}})",
+    "a value to send": "kong.ctx.shared.other = {{('x'):rep(15e6) .. {}, print or pcall}}",
+    "a result": "kong.ctx.shared.other = ('x'):rep(15e6) .. {}",
+}
+
+
+@pytest.mark.parametrize("source", LEFT_BEHIND.values(), ids=LEFT_BEHIND.keys())
+def test_nothing_of_a_closed_context_is_kept(source: str) -> None:
+    """Whatever a run held is garbage once its context is closed, though its worker and its program stay."""
+    lua = Lua()
+    numbers = itertools.count()
+    answers: dict[str, object] = {"kong.request.get_path": "/", "kong.log.notice": None}
+    program = lua.script(source.replace("{}", "kong.plugin.get_id()").replace("{{", "{").replace("}}", "}"), "by_lua")
+    template = lua.template("$(('x'):rep(15e6) .. kong.plugin.get_id())", "field")
+    state = lua.state()
+
+    def kept() -> int:
+        for _ in range(4):  # the runtime halves its buffers at each collection
+            state._runtime.gccollect()
+        return state._memory_used()
+
+    for _ in range(3):
+        bench = Bench({**answers, "kong.plugin.get_id": lambda: str(next(numbers))}, lua=lua)
+        with contextlib.suppress(ScriptError):
+            program.run(bench.context)
+        bench.context.close()
+    assert kept() < 4_000_000
+    bench = Bench({**answers, "kong.plugin.get_id": lambda: str(next(numbers))}, lua=lua)
+    assert len(template.render(bench.context)) > 15_000_000
+    bench.context.close()
+    assert kept() < 4_000_000
+    assert not state.worn
