@@ -365,9 +365,26 @@ local function read_only(path, members)
   return setmetatable({}, { __index = members, __newindex = protected(path), __metatable = false })
 end
 
-local ngx_members = {}
+-- In an expression what ngx.re writes, into the tables of its last two arguments, goes into copies. (Where an expression
+-- could see the difference it has a function, and all its tables are copies.)
+local function without_effects(search)
+  return function(subject, regex, options, context, result)
+    if current.readonly and (context ~= nil or result ~= nil) then
+      return search(subject, regex, options, copy(context), copy(result))
+    end
+    return search(subject, regex, options, context, result)
+  end
+end
+
+local re = {}
+for name, member in pairs(lib.ngx.re) do
+  re[name] = member
+end
+re.match, re.find = without_effects(re.match), without_effects(re.find)
+
+local ngx_members = { re = read_only("ngx.re", re) }
 for name, member in pairs(lib.ngx) do
-  ngx_members[name] = type(member) == "table" and read_only("ngx." .. name, member) or member
+  ngx_members[name] = ngx_members[name] or type(member) == "table" and read_only("ngx." .. name, member) or member
 end
 for level, name in pairs({ [0] = "STDERR", "EMERG", "ALERT", "CRIT", "ERR", "WARN", "NOTICE", "INFO", "DEBUG" }) do
   ngx_members[name] = level
@@ -392,6 +409,9 @@ return {
   read_only = read_only,
   shared = shared,
   shortcut = shortcut,
+  globals = function()
+    return current.globals
+  end,
   flush = flush,
   new_context = new_context,
   enter = function(run)

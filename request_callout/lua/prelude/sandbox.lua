@@ -6,7 +6,7 @@
 local lib, limits, pdk, mode, requires, environment = ...
 
 local error, type, pairs, setmetatable, gmatch, match = error, type, pairs, setmetatable, string.gmatch, string.match
-local tostring, G, load, raw_require, setfenv = tostring, _G, load, require, setfenv
+local tostring, G, load, raw_require = tostring, _G, load, require
 local read_only = pdk.read_only
 local trusted = mode == "on"
 
@@ -79,7 +79,8 @@ if not trusted then
   end
 end
 
--- Functions of the full environment that would reach the runtime's own tables get a form that does not.
+-- Functions of the full environment that would reach the runtime's own tables get a form that does not. What they load
+-- has the globals of the run that is going on.
 local function loaded(source, chunk_name, env)
   if type(source) == "function" then
     local pieces = {}
@@ -89,7 +90,7 @@ local function loaded(source, chunk_name, env)
     end
     source = table.concat(pieces)
   end
-  return load(source, chunk_name or "=load", "t", env)
+  return load(source, chunk_name or "=load", "t", env or pdk.globals())
 end
 
 -- The metatables of the lists that all scripts share are locked, but a list's own may be changed as in Kong.
@@ -122,35 +123,34 @@ local full = {
   rawequal = rawequal,
   rawget = rawget,
   rawset = rawset,
-}
-
-local function with_loaders(env)
-  env.load = function(source, chunk_name, _, own)
-    return loaded(source, chunk_name, own or env)
-  end
-  env.loadstring = function(source, chunk_name)
+  load = function(source, chunk_name, _, env)
     return loaded(source, chunk_name, env)
-  end
-end
+  end,
+  loadstring = function(source, chunk_name)
+    return loaded(source, chunk_name)
+  end,
+}
 
 if trusted then
   for name, member in pairs(full) do
     base[name] = member
   end
-  with_loaders(base)
 else
+  -- A table that the sandbox protects stays so, whatever functions the server adds.
+  full.rawset = function(value, key, member)
+    local mt = list_metatable(value)
+    if type(value) == "table" and mt and mt.__newindex and mt.__metatable == false then
+      error("cannot modify this table, it is protected by the sandbox", 2)
+    end
+    return rawset(value, key, member)
+  end
   -- A dotted name, such as string.buffer or os.getenv, puts the member into a table of its first part.
   for name in gmatch(environment, "%S+") do
     local first, second = match(name, "^([^.]+)%.(.+)$")
     if not first then
+      local member = full[name]
       if base[name] == nil then
-        if name == "load" or name == "loadstring" then
-          local both = {}
-          with_loaders(both)
-          base[name] = both[name]
-        else
-          base[name] = full[name]
-        end
+        base[name] = type(member) == "table" and read_only(name, member) or member
       end
     elseif full[first] then
       local members = setmetatable({ [second] = full[first][second] }, { __index = base[first] })
