@@ -13,8 +13,9 @@ Share = Literal["full", "meta", "off"]
 class LuaSettings:
     """How scripts and expressions run; the first three mirror ``kong.conf``'s ``untrusted_lua*``.
 
-    ``max_instructions`` bounds the VM instructions of one run, ``max_time_ms`` its wall time with the PDK calls it
-    makes, ``max_memory_bytes`` what it may allocate.
+    ``max_instructions`` bounds the VM instructions of one run, and with ten million of them to the second its CPU time
+    (JSON counts by its bytes), ``max_time_ms`` its wall time with the PDK calls it makes, ``max_memory_bytes`` what it
+    may allocate.
     """
 
     untrusted_lua: UntrustedLua = "sandbox"

@@ -40,8 +40,10 @@ _PARTS = ("settled", "patterns", "strings", "cjson", "ngx", "re")
 
 # Loads the parts in their order and returns the library; `functions` are Python's, each closed over by a Lua function.
 _LOADER = rb"""
-local functions, sources, resume_limit, parts = ...
+local functions, sources, resume_limit, parts, limits = ...
 local host = { engine = {} }
+host.look_at_clock = limits and limits.look_at_clock or function() end
+host.convert = limits and limits.convert or pcall
 
 local function enclose(call)
   return function(...)
@@ -120,13 +122,14 @@ class _Guard:
             self._limit = 0
 
 
-def install(lua: luajit21.LuaRuntime) -> Any:
+def install(lua: luajit21.LuaRuntime, limits: Any = None) -> Any:
     """Put the library into a new state with all of Lua's own libraries, and return the table of its parts.
 
     Fields: ``ngx`` (without ``log`` and ``var``), ``cjson``, ``cjson_safe``, ``string``, ``table``, ``null``
     (``ngx.null``), ``array_mt`` (the metatable of arrays: never for scripts), ``empty_array``, ``lists`` (what kind of
-    list a metatable stands for), ``forget`` (lets go of what failed calls left). The state must give and take bytes
-    (``encoding=None``). Nothing global is changed, but that numbers get an empty metatable (see ``settled.lua``).
+    list a metatable stands for), ``forget`` (lets go of what failed calls left). ``limits`` is the table of
+    ``prelude/limits.lua`` where runs have limits. The state must give and take bytes (``encoding=None``). Nothing
+    global is changed, but that numbers get an empty metatable (see ``settled.lua``).
     """
     guard = _Guard(lua)
     engine = Engine()
@@ -138,7 +141,7 @@ def install(lua: luajit21.LuaRuntime) -> Any:
     functions += [b"find_plain", guard.wrap(_find_plain)]
     sources = lua.table_from([_bytecode(part) for part in _PARTS])
     parts = lua.table_from([part.encode() for part in _PARTS])
-    return lua.execute(_LOADER, lua.table_from(functions), sources, guard.resume, parts)
+    return lua.execute(_LOADER, lua.table_from(functions), sources, guard.resume, parts, limits)
 
 
 @cache

@@ -100,7 +100,7 @@ class State:
         limits = execute("limits")
         # The library's own protected calls must not swallow a limit either.
         runtime.execute(b"local limits = ... pcall, xpcall = limits.pcall, limits.xpcall", limits)
-        functions = library.install(runtime)
+        functions = library.install(runtime, limits)
         values = execute("values", functions)
         pdk = execute("pdk", functions, values, limits)
         requires = " ".join(settings.sandbox_requires).encode()

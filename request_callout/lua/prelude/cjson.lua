@@ -5,7 +5,7 @@
 -- gives one that can.
 
 local host = ...
-local null, argument_error = host.null, host.argument_error
+local null, argument_error, convert = host.null, host.argument_error, host.convert
 local getmetatable, setmetatable, newproxy = debug.getmetatable, setmetatable, newproxy
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
 local char, lower, sub = host.settled.char, host.settled.lower, host.settled.sub
@@ -479,8 +479,7 @@ local function instance(safe, shared, config)
   local encode, forget_encoding = encoder(config)
   local decode, forget_decoding = decoder(config)
 
-  local function run(convert, value)
-    local ok, result = pcall(convert, value)
+  local function result_of(ok, result)
     if ok then
       return result
     elseif type(result) == "table" and result.json then
@@ -496,7 +495,7 @@ local function instance(safe, shared, config)
     if select("#", ...) ~= 1 then
       argument_error(1, "encode", "expected 1 argument", 2)
     end
-    local result, fault = run(encode, (...))
+    local result, fault = result_of(convert(encode, (...)))
     if fault then
       return nil, fault
     end
@@ -518,7 +517,7 @@ local function instance(safe, shared, config)
       end
       argument_error(1, "decode", problem, 2)
     end
-    local result, fault = run(decode, source)
+    local result, fault = result_of(convert(decode, source))
     if fault then
       return nil, fault
     end

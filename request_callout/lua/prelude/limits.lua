@@ -8,14 +8,18 @@ local raw_pcall, raw_xpcall, error, type, clock = pcall, xpcall, error, type, os
 local create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
 local raw_running, status = coroutine.running, coroutine.status
 local getinfo, sethook, match, find, format = debug.getinfo, debug.sethook, string.match, string.find, string.format
-local huge, tostring = math.huge, tostring
+local huge, tostring, gcinfo = math.huge, tostring, gcinfo
 
-local INTERVAL = 1000
+-- The clock is read every thousand instructions; every two hundred once the state holds so much that there may be long
+-- strings or big tables, of which a single instruction (a comparison, a concatenation) can take milliseconds.
+local INTERVAL, CLOCK_INTERVALS = 200, 5
+local LIGHT_KIB = 4096
+local PRICE_OF_BYTE, PLENTY = 2, 2 ^ 40 -- see `convert`
 local MAX_NESTED = 100 -- coroutines resumed inside one another: each takes some of the C stack
 local STOP = {} -- the error value of a limit
 local CALL = {} -- the first value of a yield that is a PDK call
 local NO_MEMORY = "not enough memory"
-local RATE = 20e6 -- instructions to a second of CPU time: far fewer than there are, so that only C functions show
+local RATE = 10e6 -- instructions to a second of CPU time: far fewer than there are, so that only C functions show
 local OVERFLOW, HANDLER_FAILED = "stack overflow", "error in error handling"
 local OVERFLOW_PRICE, CATCH_PRICE = 100000, 500 -- in instructions
 local SOURCE = "=line" -- the chunk name of all scripts, so that positions read line:N
@@ -24,6 +28,7 @@ local left, deadline, work_deadline = huge, huge, huge
 local stopped -- which limit was hit: "instructions", "work", "time" or "memory"
 local thread -- the coroutine in which the current run started
 local nested = 0
+local clock_in = 0 -- hooks until the clock is read
 
 sethook(function()
   if left == huge then
@@ -31,6 +36,11 @@ sethook(function()
   end
   left = left - INTERVAL
   if left > 0 then
+    clock_in = clock_in - 1
+    if clock_in > 0 and gcinfo() < LIGHT_KIB then
+      return
+    end
+    clock_in = CLOCK_INTERVALS
     local now = clock()
     if now > deadline then
       stopped = stopped or "time"
@@ -54,6 +64,11 @@ local function arm(co, instructions, seconds, nesting)
   local now = clock()
   deadline = now + seconds
   work_deadline = now + instructions / RATE
+end
+
+-- Has the clock read at the next hook: after what may have taken long without showing in instructions or memory.
+local function look_at_clock()
+  clock_in = 0
 end
 
 -- The instructions that are left when a run waits, with its time in C functions taken off.
@@ -94,6 +109,19 @@ end
 
 local function pcall(f, ...)
   return checked(raw_pcall(f, ...))
+end
+
+local function paid(rest, ok, result)
+  left = rest - (type(result) == "string" and #result * PRICE_OF_BYTE or 0)
+  return ok, result
+end
+
+-- A protected call of a function that turns a text into a value or the other way round: it takes many instructions, but
+-- in proportion to the text, and counts for the bytes of that. The clock goes on for it.
+local function convert(f, value)
+  local rest = left - (type(value) == "string" and #value * PRICE_OF_BYTE or 0)
+  left = left + PLENTY
+  return paid(rest, pcall(f, value))
 end
 
 local function xpcall(f, handler, ...)
@@ -198,6 +226,8 @@ return {
   NO_MEMORY = NO_MEMORY,
   SOURCE = SOURCE,
   arm = arm,
+  convert = convert,
+  look_at_clock = look_at_clock,
   charged = charged,
   disarm = disarm,
   position = position,

@@ -4,7 +4,7 @@
 -- first * 2^26 + length, -1 for none, -2 for too long, and span(n) so for a group of that match.
 
 local host = ...
-local pay, engine = host.pay, host.engine
+local pay, engine, look_at_clock = host.pay, host.engine, host.look_at_clock
 local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, host.settled.sub
 local concat, error, floor, gmatch, setmetatable, tonumber, tostring, type = table.concat, error, math.floor,
   string.gmatch, setmetatable, tonumber, tostring, type
@@ -49,6 +49,7 @@ local function compile(regex, options)
     return nil, "pcre_compile() failed: regular expression is too large in \"" .. sub(regex, 1, 64) .. "...\""
   end
   local described = engine.compile(regex, options)
+  look_at_clock()
   pay(COMPILING)
   if not described then
     return nil, engine.problem()
@@ -91,6 +92,7 @@ local function search(program, subject, position)
     pay(length / BYTES_PER_INSTRUCTION)
   end
   local span = engine.search(program.regex, program.options, position)
+  look_at_clock()
   if span == nil then
     return nil, "pcre_exec() failed: " .. engine.problem()
   elseif span == -1 then

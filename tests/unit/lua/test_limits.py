@@ -3,12 +3,15 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import json
 import time
+from typing import cast
 
 import pytest
 
 from request_callout.config.settings import LuaSettings
 from request_callout.lua import Lua, ScriptError
+from request_callout.values import Value
 from tests.unit.lua.recording_host import Bench
 
 SMALL = LuaSettings(max_instructions=300_000, max_time_ms=2_000, max_memory_bytes=4 * 1024 * 1024)
@@ -226,3 +229,50 @@ def test_nothing_of_a_closed_context_is_kept(source: str) -> None:
     bench.context.close()
     assert kept() < 4_000_000
     assert not state.worn
+
+
+COSTLY = {
+    "comparison": "local a, b = ('a'):rep(16e6) .. 'b', ('a'):rep(16e6) .. 'c' while true do if a < b then end end",
+    "concatenation": "local s = ('x'):rep(16e6) while true do local x = s .. 'b' end",
+    "sub": "local s = ('x'):rep(16e6) while true do local x = s:sub(2) end",
+    "format": "local s = ('x'):rep(16e6) while true do local x = ('%q'):format(s) end",
+    "number": "local s = ('1'):rep(16e6) while true do tonumber(s) end",
+    "maxn": "local t = {} for i = 1, 2e6 do t[i] = i end while true do table.maxn(t) end",
+    "remove": "local t = {} for i = 1, 1e6 do t[i] = i end while true do table.remove(t, 1) end",
+    "next": "local t = {} for i = 1, 4e5 do t['k' .. i] = 1 end for k in pairs(t) do t[k] = nil end "
+    "while true do next(t) end",
+    "JSON": "local s = '[' .. ('1,'):rep(4e5) .. '1]' while true do require('cjson').decode(s) end",
+    "small JSON": "while true do require('cjson').decode('[1]') end",
+    "regular expressions": "local s = ('a'):rep(2000) while true do ngx.re.match(s, '(?:a|b)*c') end",
+}
+
+
+@pytest.mark.parametrize("source", COSTLY.values(), ids=COSTLY.keys())
+def test_the_cpu_time_of_a_run_is_bounded(source: str) -> None:
+    """However long a single instruction may take, a run under the default limits ends soon after a second."""
+    bench = Bench()
+    started = time.process_time()
+    with pytest.raises(ScriptError, match="than 10000000 instructions"):
+        bench.script(source)
+    assert time.process_time() - started < 2.5
+
+
+DOCUMENTS = {
+    "objects": [
+        {"id": n, "name": f"user {n}", "tags": ["a", "b"], "score": 1.5 * n, "no": None} for n in range(25_000)
+    ],
+    "numbers": list(range(300_000)),
+    "strings": ['a string with "quotes" and\nlines'] * 50_000,
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+def test_a_large_json_body_is_within_the_default_limits(document: list[Value]) -> None:
+    """JSON counts by its bytes: a script may decode and encode bodies of two megabytes."""
+    text = json.dumps(document)
+    assert 1_900_000 < len(text) < 2_500_000
+    bench = Bench({"kong.request.get_raw_body": text})
+    source = "local c = require('cjson') local t = c.decode(kong.request.get_raw_body()) return { #t, #c.encode(t) }"
+    count, size = cast("list[int]", bench.result(source))
+    assert count == len(document)
+    assert size > 1_000_000
