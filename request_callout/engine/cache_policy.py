@@ -10,17 +10,19 @@ from request_callout.config import model
 from request_callout.engine import query
 from request_callout.engine.call import Call
 from request_callout.engine.client import parse_query
-from request_callout.values import Value
+from request_callout.values import Kept, Value
 
 
 def caching_table(cache: model.Cache, callout: model.Callout) -> dict[str, Value]:
-    """The table ``caching``: the configuration, a copy for each callout, without what only the store needs to know."""
-    return {
-        "strategy": cache.strategy,
-        "cache_ttl": cache.cache_ttl_s,
-        "bypass": callout.cache_bypass,
-        "memory": {"dictionary_name": cache.dictionary_name},
-    }
+    """The table ``caching`` of a callout: the configuration, without what only the store needs to know."""
+    return Kept(
+        {
+            "strategy": cache.strategy,
+            "cache_ttl": cache.cache_ttl_s,
+            "bypass": callout.cache_bypass,
+            "memory": {"dictionary_name": cache.dictionary_name},
+        }
+    )
 
 
 def ttl_s(caching: dict[str, Any]) -> float:

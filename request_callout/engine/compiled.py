@@ -31,6 +31,11 @@ class Customized:
         """Whether anything is set or removed."""
         return bool(self.custom) or bool(self.remove)
 
+    @property
+    def constant(self) -> bool:
+        """Whether this is the same for every request of a client."""
+        return not self.forward and all(text.constant is not None for text in self.texts)
+
     def merges(self, *, decode: bool) -> bool:
         """For bodies: whether the changes are made on the client's body, which then has to be JSON.
 
@@ -63,6 +68,11 @@ class CompiledCallout:
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def constant(self) -> bool:
+        """Whether what is sent is the same for every request of a client, unless a script changes it."""
+        return self.url.constant is not None and all(part.constant for part in (self.query, self.headers, self.body))
 
     @property
     def has_script(self) -> bool:

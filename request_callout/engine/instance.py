@@ -71,7 +71,7 @@ class Instance:
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)
         self.plan = make_plan(config, callouts, self.upstream)
-        self.stacks = {one.name: stack(one, cached=cached and not one.config.cache_bypass) for one in callouts}
+        self.stacks = {one.name: stack(one, config.cache) for one in callouts}
         self.store: Store = engine.store(config.cache) if cached else _NoStore()
         self._secrets = sorted((secret for secret in config.secrets if len(secret) > 3), key=len, reverse=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from request_callout.values import Value
+from request_callout.values import Kept, Value
 
 MAX_DEPTH = 100
 """How deep a value may nest; LuaJIT's serialisation allows no more."""
@@ -80,7 +80,7 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         size = len(data)
         add(_SHORT[size] if size < 0xC0 else _size(0x20 + size))
         add(data)
-    elif kind is dict:
+    elif kind is dict or kind is Kept:
         _put_members(value, add, depth)
     elif kind is list or kind is tuple:
         if not depth:
