@@ -73,7 +73,7 @@ def path(tmp_path: Path) -> str:
 
 
 def fake_server(start: Start, path: str, *options: str, grace_s: float = 20) -> Process:
-    process = start("tests.unit.server.fake_server", path, str(grace_s), *options)
+    process = start("tests.unit.server.fake_server", path, f"grace_s={grace_s}", *options)
     process.wait_for("listening on")
     return process
 
@@ -177,7 +177,7 @@ def test_a_server_taken_over_leaves_the_others_socket(start: Start, path: str) -
     old = fake_server(start, path)
     kong = connect(path)
     instance_id = kong.start({})
-    fake_server(start, path, "take-over")
+    fake_server(start, path, "take_over")
     assert kong.event(instance_id, PATH) == CALLS
     old.signal(signal.SIGTERM)
     assert old.end() == 0
