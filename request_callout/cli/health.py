@@ -105,7 +105,8 @@ def _ask_protobuf(sock: socket.socket, read: Callable[[], bytes]) -> None:
 def _ask_msgpack(sock: socket.socket, read: Callable[[], bytes]) -> None:
     import msgpack
 
-    sock.sendall(msgpack.packb([0, 1, "plugin.GetPluginInfo", [_PLUGIN]]))
+    # This protocol has no question for the names. No instance has the id 0, so nothing is closed.
+    sock.sendall(msgpack.packb([0, 1, "plugin.CloseInstance", [0]]))
     unpacker = msgpack.Unpacker(strict_map_key=False)
     try:
         while (answer := next(iter(unpacker), None)) is None:

@@ -165,7 +165,7 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
 @_process_option(
     "socket-mode",
     callback=_mode,
-    show_default="600, or 660 with --socket-group",
+    show_default="600; 660 with a group",
     help="The socket's permissions; Kong's workers must be able to write to it.",
 )
 @_process_option(
@@ -261,8 +261,8 @@ def _work(protocol: str, settings: Settings, info: dict[str, Any], registry: Reg
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 
-        msgpack = MsgpackServer(engine, info)
-        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), lambda: None, engine.close)
+        msgpack = MsgpackServer(engine, info, registry=registry)
+        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), msgpack.instances.sweep, engine.close)
     from request_callout.server.protobuf import ProtobufServer
 
     instances = Instances(engine, info["Version"], registry=registry)

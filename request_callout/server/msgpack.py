@@ -21,6 +21,7 @@ from kong_pdk.listener import UnixStreamServer  # type: ignore[import-untyped]
 
 from request_callout.server.instances import Engine, Instances
 from request_callout.server.msgpack_events import STEP_TIMEOUT_S, Answer, EventServer, refusal
+from request_callout.server.registry import Registry
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,19 @@ _STEPS = frozenset(
 class MsgpackServer:
     """Answers Kong's commands; ``info`` is the plugin's entry of the dump (``Name``, ``Priority``, ...)."""
 
-    def __init__(self, engine: Engine, info: Mapping[str, Any], step_timeout_s: float = STEP_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: Mapping[str, Any],
+        step_timeout_s: float = STEP_TIMEOUT_S,
+        registry: Registry | None = None,
+    ) -> None:
         self._connections: set[socket] = set()
         self._stopping = False
         self._none_busy = Event()
         self._none_connected = Event()
-        self._events = EventServer(Instances(engine, info["Version"]), info, step_timeout_s, self._on_idle)
+        self.instances = Instances(engine, info["Version"], registry=registry)
+        self._events = EventServer(self.instances, info, step_timeout_s, self._on_idle)
         self._commands = _Commands(self._events)
         _log.warning(
             "on MsgPack Kong lets requests through when this server is gone: add the post-function guard of the "
@@ -88,7 +96,7 @@ class MsgpackServer:
 
 
 class _Commands(UnixStreamServer):  # type: ignore[misc]
-    """kong-pdk's loop over a connection's messages, made anew. It does not listen: ``server.process`` does."""
+    """kong-pdk's loop over a connection's messages, made anew. It does not listen: ``server.acceptor`` does."""
 
     def __init__(self, events: EventServer) -> None:
         super().__init__(events, "", use_gevent=True)

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LONGEST_BEAT_S = 1.0
+_LAST_RESORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def work(
     term = gevent.signal_handler(signal.SIGTERM, link.told_to_stop.set)
     link.send(Ready())
     beat_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
-    gevent.spawn(_beat, link, beat_s)
+    gevent.spawn(_beat, link, beat_s, max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None)
     gevent.spawn(_sweep, made)
 
     link.told_to_stop.wait()
@@ -194,8 +195,11 @@ def work(
     return 0
 
 
-def _beat(link: Link, pause_s: float) -> None:
+def _beat(link: Link, pause_s: float, last_resort_s: float | None) -> None:
     while True:
+        if last_resort_s is not None:
+            # A loop that stands still when the supervisor is gone would hold the socket for ever.
+            faulthandler.dump_traceback_later(last_resort_s, exit=True)
         gevent.sleep(pause_s)
         link.send(Beat())
 
