@@ -36,6 +36,8 @@ class Connection(Protocol):
     """One connection of Kong."""
 
     sock: socket.socket
+    exited: bool
+    """Whether the last event ended in an exit: ``sock`` is a new one then."""
 
     def start(self, config: Mapping[str, Any]) -> int:
         """Start an instance and give its id."""
@@ -52,6 +54,7 @@ class ProtobufConnection:
 
     def __init__(self, path: str, results: Results) -> None:
         self._path = path
+        self.exited = False
         self._replies = {
             name.encode(): frame(method(name).encode_result(value)) if value is not None else frame(b"")
             for name, value in results.items()
@@ -64,7 +67,6 @@ class ProtobufConnection:
         self._decoder = FrameDecoder()
         self._name: bytes | None = None
         self._ends = False
-        self.exited = False
 
     def start(self, config: Mapping[str, Any]) -> int:
         self.sock.sendall(frame(encode_call(StartInstance(1, "request-callout", json.dumps(config).encode()))))
@@ -78,6 +80,7 @@ class ProtobufConnection:
         return found
 
     def begin(self, instance: int) -> None:
+        self.exited = False
         self.sock.sendall(frame(encode_call(HandleEvent(2, instance, "access"))))
 
     def advance(self) -> bool:
@@ -99,6 +102,7 @@ class ProtobufConnection:
             if name == b"kong.response.exit":
                 self.sock.close()
                 self._connect()
+                self.exited = True
                 return True
             self.sock.sendall(self._replies.get(name, b"\0\0\0\0"))
         return False
@@ -110,6 +114,7 @@ class MsgPackConnection:
     def __init__(self, path: str, results: Results) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(path)
+        self.exited = False
         self._unpacker = msgpack.Unpacker()
         self._results = results
         self._number = 0
@@ -196,16 +201,14 @@ class Driver:
                         continue
                     now = time.perf_counter()
                     times.append(now - began)
-                    if connection.sock.fileno() == descriptor and left:
+                    if left and not connection.exited:
                         by_descriptor[descriptor] = (connection, now)
                         connection.begin(instances[left % len(instances)])
                         left -= 1
                         continue
                     del by_descriptor[descriptor]
-                    if left:  # connected anew: a closed descriptor leaves the poll by itself
+                    if left:  # a closed descriptor has left the poll by itself
                         begin(connection)
-                    elif connection.sock.fileno() == descriptor:
-                        poll.unregister(descriptor)
         finally:
             poll.close()
         took = time.perf_counter() - started

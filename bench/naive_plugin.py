@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
-from kong_pdk.cli import start_dedicated_server
+from kong_pdk.cli import start_dedicated_server  # type: ignore[import-untyped]
 
 Schema = [{"url": {"type": "string"}}, {"session": {"type": "boolean"}}]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,37 +19,45 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Measured:
-    """A running process: its id, and the path or address where it listens."""
+    """A running process with its children: its id, and the path or address where it listens."""
 
     pid: int
     address: str
 
+    def pids(self) -> list[int]:
+        """The process and its living children."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [self.pid, *map(int, children)]
+
     def cpu_s(self) -> float:
-        """CPU time so far of all its threads, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        coarse = (int(fields[11]) + int(fields[12])) / _TICKS
-        try:
-            tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
-            fine = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        except OSError:
-            return coarse
-        # The fine count is of living threads only: it is the right one where there are as many as at the start.
-        return fine if len(tasks) == 1 else coarse
+        """CPU time so far, in seconds."""
+        return sum(_cpu_s(pid) for pid in self.pids())
 
     def resident_kib(self) -> int:
         """Resident memory."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids()]
+        lines = [line for status in statuses for line in status.splitlines() if line.startswith("VmRSS")]
+        return sum(int(line.split()[1]) for line in lines)
 
     def descriptors(self) -> int:
         """Open file descriptors."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.pids())
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    # The fine count is of living threads only: it is the right one where threads do not come and go.
+    if len(tasks) == 1:
+        return int((tasks[0] / "schedstat").read_text().split()[0]) / 1e9
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager
-def running(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with the block."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **(env or {})})
+def running(command: Sequence[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended with the block; ``quiet``: without what it says of errors."""
+    errors = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
     try:
         yield process
     finally:
@@ -69,12 +78,12 @@ def service() -> Iterator[Measured]:
 
 
 @contextmanager
-def plugin_server(*options: str) -> Iterator[Measured]:
+def plugin_server(*options: str, quiet: bool = False) -> Iterator[Measured]:
     """``request-callout serve``; its address is the socket's path."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         path = f"{folder}/kong.sock"
         command = [sys.executable, "-m", "request_callout", "serve", "--socket", path, "--log-level", "error", *options]
-        with running(command) as process:
+        with running(command, quiet=quiet) as process:
             _await_socket(path, process)
             yield Measured(process.pid, path)
 
@@ -90,8 +99,6 @@ def naive_server() -> Iterator[Measured]:
 
 
 def _await_socket(path: str, process: subprocess.Popen[str]) -> None:
-    import socket
-
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket(socket.AF_UNIX) as probe:
