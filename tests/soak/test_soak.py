@@ -89,11 +89,11 @@ def run_events(protocol: str, path: str, ids: dict[str, int], number: int) -> Co
     return outcomes
 
 
-def settled(server: Watched) -> Held:
+def settled(server: Watched, greenlets: int = OWN_GREENLETS) -> Held:
     """What the server holds when it has noticed that all connections are closed."""
     for _ in range(100):
         held = server.held()
-        if held.greenlets <= OWN_GREENLETS:
+        if held.greenlets <= greenlets:
             break
         gevent.sleep(0.05)
     return held

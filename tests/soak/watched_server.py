@@ -95,7 +95,7 @@ def main(protocol: str, path: str, step_timeout_s: str) -> None:
     else:
         server = ProtobufServer(Instances(engine, info["Version"]), info)
     StreamServer(ListeningSocket(path).socket, server.handle).start()
-    for _ in FileObject(sys.stdin):
+    for _ in FileObject(sys.stdin.fileno()):
         gc.collect()
         objects = gc.get_objects()
         kinds = Counter(type(one).__name__ for one in objects)
