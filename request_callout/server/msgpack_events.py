@@ -185,7 +185,7 @@ class EventServer(PluginServer):  # type: ignore[misc]
         if event is not None:
             answer = event.step(None, str(result)) if is_error else event.step(result, None)
         if answer is None:
-            _log.error("a step for an event that is not waiting for it (%s): the request ends with 500", event_id)
+            _log.error("a step for an event that does not wait for it: the request ends with 500")
             return refusal(event_id if isinstance(event_id, int) else 0)
         return answer
 
