@@ -348,11 +348,11 @@ class Supervisor:
             self._failure = message.reason
         elif isinstance(message, Ready):
             place.ready = True
-            if not self._ready:
+            if not self._ready and all(other.ready for other in self._places):
                 self._announce()
 
     def _announce(self) -> None:
-        """The first worker accepts: from now on the path is ours."""
+        """All workers accept, so Kong's first connections spread over them: from now on the path is ours."""
         self._listening.publish()
         self._ready = True
         self._ready_file.write()
