@@ -13,11 +13,12 @@ Value: TypeAlias = Any
 
 
 class Kept(dict[str, Value]):
-    """A dict that is not changed any more: what a protocol made of it, ``encoded``, is kept with it."""
+    """A dict that is not changed any more: what was made of it for Kong and for Lua is kept with it."""
 
-    __slots__ = ("encoded",)
+    __slots__ = ("for_kong", "for_lua")
 
-    encoded: bytes
+    for_kong: bytes
+    for_lua: bytes
 
 
 def text(data: bytes) -> str:

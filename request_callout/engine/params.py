@@ -61,7 +61,7 @@ class Params:
     """One callout request, ready but for what a script may still change.
 
     ``url`` may have a query of its own; ``query`` is the encoded rest that is added to it. ``body`` is bytes, or a
-    value that is sent as JSON.
+    value that is sent as JSON. ``key`` is the last cache key that was made of them, and for whom.
     """
 
     url: str
@@ -77,6 +77,7 @@ class Params:
     extra: dict[str, Value] = field(default_factory=dict)
     _table: Kept | None = None
     _encoded_body: bytes | None = None
+    key: tuple[object, str] | None = None
 
     def keep(self) -> None:
         """These params are for many requests: make once what is made of them."""

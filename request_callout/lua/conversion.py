@@ -80,8 +80,10 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         size = len(data)
         add(_SHORT[size] if size < 0xC0 else _size(0x20 + size))
         add(data)
-    elif kind is dict or kind is Kept:
+    elif kind is dict:
         _put_members(value, add, depth)
+    elif kind is Kept:
+        add(_kept(value, depth))
     elif kind is list or kind is tuple:
         if not depth:
             raise ValueError(f"a value nests deeper than {MAX_DEPTH} levels, or contains itself")
@@ -114,6 +116,16 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         _put_members(value, add, depth)
     else:
         raise ValueError(f"a {kind.__name__} has no form in Lua")
+
+
+def _kept(value: Kept, depth: int) -> bytes:
+    try:
+        return value.for_lua
+    except AttributeError:
+        pieces: list[bytes] = []
+        _put_members(value, pieces.append, depth)
+        value.for_lua = b"".join(pieces)
+        return value.for_lua
 
 
 def _put_members(value: Mapping[Any, Any], add: Callable[[bytes], None], depth: int) -> None:

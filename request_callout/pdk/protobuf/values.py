@@ -95,10 +95,10 @@ def encode_struct(value: Mapping[str, Value], depth: int = 0) -> bytes:
 
 def _encode_kept(value: Kept, depth: int) -> bytes:
     try:
-        return value.encoded
+        return value.for_kong
     except AttributeError:
-        value.encoded = delimited(b"\x2a", encode_struct(value, depth + 1))
-        return value.encoded
+        value.for_kong = delimited(b"\x2a", encode_struct(value, depth + 1))
+        return value.for_kong
 
 
 @lru_cache(maxsize=4096)
