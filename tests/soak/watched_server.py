@@ -22,9 +22,10 @@ _OF_AN_EVENT = frozenset({"ProtobufKong", "MsgPackKong", "Event", "Run", "Call",
 
 @dataclass(frozen=True)
 class Held:
-    """What the process has: memory in bytes, descriptors, greenlets that have not ended, objects of events."""
+    """What the process has: memory in bytes, blocks of Python's allocator, greenlets that have not ended, and so on."""
 
     resident_bytes: int
+    blocks: int
     descriptors: int
     greenlets: int
     of_events: dict[str, int]
@@ -97,10 +98,11 @@ def main(protocol: str, path: str, step_timeout_s: str) -> None:
     StreamServer(ListeningSocket(path).socket, server.handle).start()
     for _ in FileObject(sys.stdin.fileno()):
         gc.collect()
-        objects = gc.get_objects()
+        objects: list[object] = gc.get_objects()
         kinds = Counter(type(one).__name__ for one in objects)
         held = {
             "resident_bytes": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize(),
+            "blocks": sys.getallocatedblocks(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "greenlets": sum(isinstance(one, gevent.Greenlet) and not one.dead for one in objects),
             "of_events": {name: kinds[name] for name in sorted(_OF_AN_EVENT) if kinds[name]},
