@@ -30,6 +30,8 @@ MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 
 _MAX_MEMBERS = 1 << 20
 _READ_BYTES = 65536
+_BUFFER_BYTES = 4096
+"""What a connection has from its beginning, where msgpack would take 1 MiB; it grows with what arrives."""
 _STEPS = frozenset(
     f"plugin.Step{kind}"
     for kind in ("", "MultiMap", "Route", "Service", "Consumer", "Credential", "MemoryStats", "Error")
@@ -119,6 +121,7 @@ class _Commands(UnixStreamServer):  # type: ignore[misc]
             raw=False,
             unicode_errors="surrogateescape",
             strict_map_key=False,
+            read_size=_BUFFER_BYTES,
             max_buffer_size=MAX_MESSAGE_BYTES,
             max_array_len=_MAX_MEMBERS,
             max_map_len=_MAX_MEMBERS,
