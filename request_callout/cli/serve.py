@@ -267,4 +267,4 @@ def _work(protocol: str, settings: Settings, info: dict[str, Any], registry: Reg
 
     instances = Instances(engine, info["Version"], registry=registry)
     server = ProtobufServer(instances, info)
-    return Work(server.handle, server.stop, instances.sweep, engine.close)
+    return Work(server.handle, server.stop, instances.sweep, engine.close, server.share)

@@ -15,12 +15,14 @@ _log = logging.getLogger(__name__)
 
 _LEAVE_TO_OTHERS_S = 0.001
 _PAUSE_S = 0.1
+_COMPARE_EVERY_S = 0.1
 
 
 class Acceptor:
     """Accepts connections, each with a greenlet of its own that runs ``handle``.
 
-    A worker that has more connections than another leaves a new one to the others for a moment.
+    A worker that has more connections than another leaves a new one to the others for a moment, and gives some of its
+    own away (``give_away``).
     """
 
     def __init__(
@@ -32,28 +34,50 @@ class Acceptor:
         self._loads = loads
         self._connections = 0
         loads.set(place, 0)
-        self._greenlet = gevent.spawn(self._run)
+        self._surplus = 0
+        self._greenlets: list[gevent.Greenlet[..., None]] = [
+            gevent.spawn(self._run, listening, self._listen),
+            gevent.spawn(self._run, loads.given, loads.take),
+            gevent.spawn(self._compare),
+        ]
+
+    def give_away(self, sock: socket) -> bool:
+        """Leave this connection to another worker, if this one has too many; its command must have been answered."""
+        if self._surplus <= 0 or not self._loads.give(sock.fileno()):
+            return False
+        self._surplus -= 1
+        return True
 
     def stop(self) -> None:
         """Accept what waits already, and nothing more."""
-        self._greenlet.kill()
+        gevent.killall(self._greenlets)
+        self._surplus = 0
         self._loads.absent(self._place)
-        while self._accept():
-            pass
+        for source in (self._listen, self._loads.take):
+            while self._accept(source):
+                pass
         self._listening.close()
         gevent.sleep(0)  # so that each connection has begun
 
-    def _run(self) -> None:
+    def _run(self, waiting: plain.socket, source: Callable[[], plain.socket]) -> None:
         while True:
-            wait_read(self._listening.fileno())
+            wait_read(waiting.fileno())
             if self._loads.above_others(self._place):
                 gevent.sleep(_LEAVE_TO_OTHERS_S)
-            self._accept()
+            self._accept(source)
 
-    def _accept(self) -> bool:
+    def _compare(self) -> None:
+        while True:
+            gevent.sleep(_COMPARE_EVERY_S)
+            self._surplus = self._loads.surplus(self._place)
+
+    def _listen(self) -> plain.socket:
+        return self._listening.accept()[0]
+
+    def _accept(self, source: Callable[[], plain.socket]) -> bool:
         """Accept one connection, if there is still one."""
         try:
-            accepted, _ = self._listening.accept()
+            accepted = source()
         except BlockingIOError:
             return False
         except OSError as error:
@@ -73,5 +97,5 @@ class Acceptor:
             self._count()
 
     def _count(self) -> None:
-        if not self._greenlet.dead:
+        if not self._greenlets[0].dead:
             self._loads.set(self._place, self._connections)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
@@ -60,6 +60,11 @@ class ProtobufServer:
         self._busy: dict[socket, bool] = {}
         self._stopping = False
         self._none_connected = Event()
+        self._give_away: Callable[[socket], bool] | None = None
+
+    def share(self, give_away: Callable[[socket], bool]) -> None:
+        """Leave a connection to another process, between two commands, whenever ``give_away`` takes it."""
+        self._give_away = give_away
 
     @property
     def busy(self) -> int:
@@ -76,6 +81,8 @@ class ProtobufServer:
                 if not self._answer(sock, connection, decode_call(command)) or self._stopping:
                     break
                 self._busy[sock] = False
+                if self._give_away is not None and connection.at_rest and self._give_away(sock):
+                    break
         except _Refused as reason:
             _log.warning("connection closed: %s", reason)
         except FrameError as error:

@@ -63,12 +63,14 @@ class Work:
 
     ``handle(socket, address)`` serves one connection to its end; ``stop(grace_s, linger_s)`` waits for what is in
     flight and gives how much was not finished; ``sweep()`` is called every second, ``close()`` at the end.
+    ``share(give_away)`` is told how to leave a connection to another worker: see ``Acceptor.give_away``.
     """
 
     handle: Callable[[socket, object], None]
     stop: Callable[[float, float], int]
     sweep: Callable[[], None]
     close: Callable[[], None]
+    share: Callable[[Callable[[socket], bool]], None] = lambda give_away: None
 
 
 class Link:
@@ -178,6 +180,8 @@ def work(
         link.send(Failed(str(error)))
         return 1
     acceptor = Acceptor(listening, made.handle, place, loads)
+    if options.workers > 1:
+        made.share(acceptor.give_away)
     term = gevent.signal_handler(signal.SIGTERM, link.told_to_stop.set)
     link.send(Ready())
     beat_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)

@@ -73,7 +73,7 @@ def build(registry: Registry) -> Work:
         raise ValueError("these settings can't be used")
     instances = Instances(Engine(), "1", registry=registry)
     server = ProtobufServer(instances, INFO)
-    return Work(server.handle, server.stop, instances.sweep, lambda: None)
+    return Work(server.handle, server.stop, instances.sweep, lambda: None, server.share)
 
 
 if __name__ == "__main__":

@@ -170,17 +170,32 @@ def test_a_killed_worker_harms_nobody_else_and_is_replaced(start: Start, path: s
         killed = min(before)
         at = time.monotonic()
         os.kill(killed, signal.SIGKILL)
-        # The load's connections stay where they are: new ones come to the new worker, which has none.
-        fresh = [connect(path)]
-        while (new := worker_of(fresh[-1])) in before:
-            fresh.append(connect(path))
+        answered = kong.wait_for_workers(1, frozenset(before))
         assert time.monotonic() - at < 2
-        assert kong.wait_for_workers(2)[max(before)] > at
-    assert new not in before
+        assert answered[max(before)] > at
     # A connection that was not served yet has no worker: it waited in the dead one.
     assert set(kong.broken) <= {killed, 0}
     assert killed in kong.broken
     assert kong.refused == []
+
+
+def test_connections_spread_over_the_workers_again(start: Start, path: str) -> None:
+    """A worker that replaced another gets its share of the open connections, between two events, and none is closed."""
+    server = fake_server(start, path, workers=2)
+    first, second = one_connection_a_worker(path)
+    os.kill(first, signal.SIGKILL)
+    server.wait_for("it is replaced now")
+    connections = [connect(path) for _ in range(8)]
+    instance_id = connections[0].start({"name": "spread"})
+    deadline = time.monotonic() + 20
+    places: list[str] = []
+    while time.monotonic() < deadline:
+        found = [event(kong, instance_id) for kong in connections]
+        assert {one["X-Configuration"] for one in found} == {"spread"}
+        places = [one["X-Worker"] for one in found]
+        if 3 <= places.count(str(second)) <= 5:
+            return
+    raise AssertionError(places)
 
 
 def test_a_worker_that_dies_again_and_again_is_restarted_with_growing_pauses(start: Start, path: str) -> None:
