@@ -26,7 +26,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports --config setup.cfg
 
 bench: $(INSTALLED)
-	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -18,7 +18,7 @@ from request_callout.config.settings import Settings
 from request_callout.engine import Engine
 from request_callout.engine.kong import ConnectionLost
 from request_callout.pdk.hub_thread import HubThread
-from request_callout.pdk.over_msgpack import MsgPackKong
+from request_callout.pdk.over_msgpack import MsgPackKong, calls_of
 
 _info = plugin_info()
 version = __version__
@@ -69,8 +69,8 @@ class Plugin:
     def access(self, kong: Any) -> None:
         """Handle one request."""
         if not _on_gevent():
-            _process.thread().run(lambda execute: self._access(MsgPackKong(kong, execute)))
-        elif not self._access(MsgPackKong(kong)):
+            _process.thread().run(lambda execute: self._access(MsgPackKong(calls_of(kong, execute))))
+        elif not self._access(MsgPackKong(calls_of(kong))):
             # Kong never answers an exit, and kong-pdk would wait for it in this greenlet for ever.
             raise gevent.GreenletExit
 

@@ -12,6 +12,15 @@ Value: TypeAlias = Any
 """None, bool, int, float, str, list[Value] or dict[str, Value]; checked where it enters, not by the type checker."""
 
 
+class Kept(dict[str, Value]):
+    """A dict that is not changed any more: what was made of it for Kong and for Lua is kept with it."""
+
+    __slots__ = ("for_kong", "for_lua")
+
+    for_kong: bytes
+    for_lua: bytes
+
+
 def text(data: bytes) -> str:
     """Bytes as text that gives the same bytes back with ``raw``."""
     return data.decode("utf-8", "surrogateescape")

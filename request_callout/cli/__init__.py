@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
+    "health": "Ask a running plugin server whether it answers.",
     "serve": "Run the plugin server beside Kong.",
     "validate": "Check the plugin's configurations in declarative files.",
 }

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import grp
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from request_callout.config.kong_schema import plugin_info
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
+from request_callout.server.process import GRACE_S
+
+if TYPE_CHECKING:
+    from request_callout.server.registry import Registry
+    from request_callout.server.worker import Work
+
+_MOST_WORKERS = 256
 
 
 class _Option(NamedTuple):
@@ -114,7 +123,9 @@ def _settings(values: dict[str, Any]) -> Settings:
     )
 
 
-def _mode(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+def _mode(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
     try:
         mode = int(value, 8)
     except ValueError:
@@ -124,97 +135,136 @@ def _mode(_context: click.Context, _parameter: click.Parameter, value: str) -> i
     return mode
 
 
+def _group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None or value.isdigit():
+        return None if value is None else int(value)
+    try:
+        return grp.getgrnam(value).gr_gid
+    except KeyError:
+        raise click.BadParameter(f"there is no group {value}") from None
+
+
+def _workers(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    if value == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not value.isdigit() or not 1 <= int(value) <= _MOST_WORKERS:
+        raise click.BadParameter(f"a number from 1 to {_MOST_WORKERS}, or auto")
+    return int(value)
+
+
+def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any]:
+    """An option of the process itself, with its variable and its default in the help."""
+    settings.setdefault("show_default", "default" in settings)
+    return click.option(f"--{name}", *more, envvar=_variable(name), show_envvar=True, **settings)
+
+
 @click.command(context_settings={"max_content_width": 120})
-@click.option(
-    "--socket",
-    "path",
-    type=click.Path(),
-    required=True,
-    envvar="REQUEST_CALLOUT_SOCKET",
-    show_envvar=True,
-    help="The unix socket to listen on (pluginserver_NAME_socket).",
+@_process_option(
+    "socket", "path", type=click.Path(), required=True, help="The unix socket to listen on (pluginserver_NAME_socket)."
 )
-@click.option(
-    "--socket-mode",
+@_process_option(
+    "socket-mode",
     callback=_mode,
-    default="600",
-    show_default=True,
-    envvar="REQUEST_CALLOUT_SOCKET_MODE",
-    show_envvar=True,
+    show_default="600; 660 with a group",
     help="The socket's permissions; Kong's workers must be able to write to it.",
 )
-@click.option(
-    "--replace",
+@_process_option(
+    "socket-group", callback=_group, help="The socket's group, by name or number, when Kong runs as another user."
+)
+@_process_option(
+    "replace",
     is_flag=True,
-    envvar="REQUEST_CALLOUT_REPLACE",
-    show_envvar=True,
-    help="Take the socket from a server that still listens there (when Kong starts this one).",
+    help="Take the socket from a server that still listens there, as soon as this one can serve.",
 )
-@click.option(
-    "--protocol",
-    type=click.Choice(["protobuf", "msgpack"]),
-    default="protobuf",
-    show_default=True,
-    envvar="REQUEST_CALLOUT_PROTOCOL",
-    show_envvar=True,
-    help="As told to Kong by `dump`.",
+@_process_option(
+    "protocol", type=click.Choice(["protobuf", "msgpack"]), default="protobuf", help="As told to Kong by `dump`."
 )
-@click.option(
-    "--grace-s",
+@_process_option(
+    "workers",
+    callback=_workers,
+    default="1",
+    metavar="N|auto",
+    help="Processes that handle requests; auto: one for each processor. MsgPack runs in one.",
+)
+@_process_option(
+    "watchdog-s",
+    "--watchdog",
+    "watchdog_s",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    help="A worker that stands still for so many seconds is replaced, with its stack in the log; 0: never.",
+)
+@_process_option(
+    "grace-s",
     "--grace",
     "grace_s",
     type=click.FloatRange(min=0),
-    default=30.0,
-    show_default=True,
-    envvar="REQUEST_CALLOUT_GRACE_S",
-    show_envvar=True,
-    help="How long requests in flight may take after SIGTERM.",
+    default=GRACE_S,
+    help="How many seconds requests in flight may take after SIGTERM.",
 )
-@click.option(
-    "--log-level",
+@_process_option(
+    "exit-with-parent", is_flag=True, help="End when the process that started this one has ended (in start_cmd)."
+)
+@_process_option(
+    "ready-file", type=click.Path(dir_okay=False), help="A file to write when requests are served; removed at the end."
+)
+@_process_option(
+    "log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
-    show_default=True,
-    envvar="REQUEST_CALLOUT_LOG_LEVEL",
-    show_envvar=True,
     help="The least level of what is logged to standard error.",
 )
 @_settings_options
-def serve(path: str, protocol: str, grace_s: float, **values: Any) -> None:
+def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
     """Run the plugin server: Kong connects to its socket.
 
-    Ends on SIGTERM or SIGINT, when the requests in flight are answered.
+    Ends on SIGTERM or SIGINT, when the requests in flight are answered; a second signal does not wait.
     """
-    from gevent import monkey
-
-    monkey.patch_all()
-
-    from request_callout.config.kong_schema import plugin_info
-    from request_callout.engine import Engine
+    if protocol == "msgpack" and workers > 1:
+        raise click.UsageError("--protocol msgpack runs in one worker: Kong spreads an event over its connections.")
+    # Nothing heavier than this before the workers are forked: see the module supervisor.
     from request_callout.server import process
     from request_callout.server.sockets import ListeningSocket, SocketError
+    from request_callout.server.supervisor import Options, StartFailed, Supervisor
 
     process.set_up_logging(values["log_level"])
+    process.allow_many_connections()
+    settings = _settings(values)
     info = plugin_info()
+    mode = values["socket_mode"]
+    if mode is None:
+        mode = 0o600 if values["socket_group"] is None else 0o660
+    options = Options(
+        version=info["Version"],
+        workers=workers,
+        watchdog_s=values["watchdog_s"],
+        grace_s=values["grace_s"],
+        ready_file=values["ready_file"],
+        exit_with_parent=values["exit_with_parent"],
+    )
     try:
-        engine = Engine(_settings(values))
-    except ValueError as error:
+        listening = ListeningSocket(
+            os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
+        )
+        Supervisor(lambda registry: _work(protocol, settings, info, registry), listening, options).run()
+    except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
-    server: process.Server
+
+
+def _work(protocol: str, settings: Settings, info: dict[str, Any], registry: Registry) -> Work:
+    """What a worker does; runs in the worker."""
+    from request_callout.engine import Engine
+    from request_callout.server.instances import Instances
+    from request_callout.server.worker import Work
+
+    engine = Engine(settings)
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 
-        server = MsgpackServer(engine, info)
-    else:
-        from request_callout.server.instances import Instances
-        from request_callout.server.protobuf import ProtobufServer
+        msgpack = MsgpackServer(engine, info, registry=registry)
+        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), msgpack.instances.sweep, engine.close)
+    from request_callout.server.protobuf import ProtobufServer
 
-        server = ProtobufServer(Instances(engine, info["Version"]), info)
-    try:
-        listening = ListeningSocket(os.path.abspath(path), values["socket_mode"], take_over=values["replace"])
-    except SocketError as error:
-        raise click.ClickException(str(error)) from None
-    try:
-        process.run(server, listening, grace_s)
-    finally:
-        engine.close()
+    instances = Instances(engine, info["Version"], registry=registry)
+    server = ProtobufServer(instances, info)
+    return Work(server.handle, server.stop, instances.sweep, engine.close, server.share)

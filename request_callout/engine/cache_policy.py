@@ -10,17 +10,19 @@ from request_callout.config import model
 from request_callout.engine import query
 from request_callout.engine.call import Call
 from request_callout.engine.client import parse_query
-from request_callout.values import Value
+from request_callout.values import Kept, Value
 
 
 def caching_table(cache: model.Cache, callout: model.Callout) -> dict[str, Value]:
-    """The table ``caching``: the configuration, a copy for each callout, without what only the store needs to know."""
-    return {
-        "strategy": cache.strategy,
-        "cache_ttl": cache.cache_ttl_s,
-        "bypass": callout.cache_bypass,
-        "memory": {"dictionary_name": cache.dictionary_name},
-    }
+    """The table ``caching`` of a callout: the configuration, without what only the store needs to know."""
+    return Kept(
+        {
+            "strategy": cache.strategy,
+            "cache_ttl": cache.cache_ttl_s,
+            "bypass": callout.cache_bypass,
+            "memory": {"dictionary_name": cache.dictionary_name},
+        }
+    )
 
 
 def ttl_s(caching: dict[str, Any]) -> float:
@@ -39,14 +41,20 @@ def key_for(call: Call) -> str:
     if call.cache_key is None:
         run = call.run
         params = call.record.params
-        base, raw_query = query.split_url(params.full_url())
         config = run.instance.config
         consumer = run.client.part("consumer") or {}
+        route_id = config.route_id or (run.client.part("route") or {}).get("id")
+        groups = run.consumer_groups()
+        whose = (route_id, consumer.get("id"), groups)
+        if params.key is not None and params.key[0] == whose:  # the same request as the last one
+            call.cache_key = params.key[1]
+            return call.cache_key
+        base, raw_query = query.split_url(params.full_url())
         call.cache_key = cache_key(
-            route_id=config.route_id or (run.client.part("route") or {}).get("id"),
+            route_id=route_id,
             plugin_id=config.plugin_id,
             consumer_id=consumer.get("id"),
-            consumer_groups=run.consumer_groups(),
+            consumer_groups=groups,
             callout=call.name,
             method=params.method,
             url=base,
@@ -54,4 +62,5 @@ def key_for(call: Call) -> str:
             headers=params.headers.pairs(),
             body=params.body_bytes(),
         )
+        params.key = (whose, call.cache_key)
     return call.cache_key

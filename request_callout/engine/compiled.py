@@ -35,6 +35,11 @@ class Customized:
         """For headers: whether this one is removed, in any case."""
         return any(one.lower() == name for one in self.remove)
 
+    @property
+    def constant(self) -> bool:
+        """Whether this is the same for every request of a client."""
+        return not self.forward and all(text.constant is not None for text in self.texts)
+
     def merges(self, *, decode: bool) -> bool:
         """For bodies: whether the changes are made on the client's body, which then has to be JSON.
 
@@ -75,6 +80,11 @@ class CompiledCallout:
     def may_cache(self, strategy: model.Strategy) -> bool:
         """Whether its responses may be kept: a script may lift the configured bypass."""
         return strategy != "off" and (not self.config.cache_bypass or self.request_script is not None)
+
+    @property
+    def constant(self) -> bool:
+        """Whether what is sent is the same for every request of a client, unless a script changes it."""
+        return self.url.constant is not None and all(part.constant for part in (self.query, self.headers, self.body))
 
     @property
     def has_script(self) -> bool:

@@ -171,8 +171,12 @@ class Context:
             self._lua.set((*path, "response"), record.response)
 
     def run(self, script: Script) -> None:
-        """Run a script, which may read and change everything; raises ScriptError and what its PDK calls raise."""
-        script.run(self.lua_for_script())
+        """Run a script; raises ScriptError and what its PDK calls raise.
+
+        One that may change the context gets all of it, and all is read back in the end; one that does not, only what
+        it names.
+        """
+        script.run(self.lua_for_script() if script.only_reads is None else self.lua_for(script.only_reads))
 
     def finish(self, name: str, record: CalloutRecord) -> None:
         """Show a finished callout to everything that comes after, without what is not to be stored."""

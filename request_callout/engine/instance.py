@@ -75,7 +75,7 @@ class Instance:
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)
         self.plan = make_plan(config, callouts, self.upstream)
-        self.stacks = {one.name: stack(one, cached=one.may_cache(strategy)) for one in callouts}
+        self.stacks = {one.name: stack(one, config.cache) for one in callouts}
         self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
         self._secrets = sorted(_forms_of(config.secrets), key=len, reverse=True)
 

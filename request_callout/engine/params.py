@@ -11,7 +11,7 @@ from request_callout.config.model import Proxy, Timeouts
 from request_callout.engine import json, query
 from request_callout.engine.client import collect, parse_query
 from request_callout.lua.host import ScriptError
-from request_callout.values import Value, raw, text
+from request_callout.values import Kept, Value, raw, text
 
 JSON_MEDIA_TYPE = "application/json"
 
@@ -64,7 +64,7 @@ class Params:
     """One callout request, ready but for what a script may still change.
 
     ``url`` may have a query of its own; ``query`` is the encoded rest that is added to it. ``body`` is bytes, or a
-    value that is sent as JSON.
+    value that is sent as JSON. ``key`` is the last cache key that was made of them, and for whom.
     """
 
     url: str
@@ -78,6 +78,15 @@ class Params:
     proxy: Proxy | None
     timeouts: Timeouts | None
     extra: dict[str, Value] = field(default_factory=dict)
+    _table: Kept | None = None
+    _encoded_body: bytes | None = None
+    key: tuple[object, str] | None = None
+
+    def keep(self) -> None:
+        """These params are for many requests: make once what is made of them."""
+        self._encoded_body = self.body_bytes()
+        if self.proxy is None:  # else there are two tables
+            self._table = Kept(self.table())
 
     def full_url(self) -> str:
         """The URL as it is sent."""
@@ -88,10 +97,14 @@ class Params:
 
     def body_bytes(self) -> bytes | None:
         """The body as it is sent."""
+        if self._encoded_body is not None:
+            return self._encoded_body
         return self.body if self.body is None or isinstance(self.body, bytes) else json.encode(self.body)
 
     def table(self, *, secrets: bool = True) -> dict[str, Value]:
         """The table ``request.params``; without ``secrets`` the proxy's password is left out."""
+        if self._table is not None:
+            return self._table
         body = self._body_value()
         result: dict[str, Value] = {
             "url": self.url,

@@ -11,6 +11,7 @@ import contextlib
 import time
 
 from request_callout.cache.store import NOT_DECODED, CachedResponse
+from request_callout.config import model
 from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
 from request_callout.engine.build import build, check_url
@@ -18,14 +19,17 @@ from request_callout.engine.cache_policy import caching_table, key_for, ttl_s
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
+from request_callout.engine.params import Params
 from request_callout.engine.sending import outgoing
 from request_callout.lua import Script
 from request_callout.lua.host import ScriptError
 from request_callout.transport import TransportError
+from request_callout.values import Value
 
 
-def stack(callout: CompiledCallout, *, cached: bool) -> Handler:
-    """The layers of one callout, from the inside out; ``cached``: its responses may be kept."""
+def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
+    """The layers of one callout, from the inside out."""
+    cached = callout.may_cache(cache.strategy)
     config = callout.config
     handler: Handler = send
     if config.request.error.http_statuses is not None:
@@ -45,19 +49,23 @@ def stack(callout: CompiledCallout, *, cached: bool) -> Handler:
         handler = store(handler)
     if callout.request_script is not None:
         handler = request_script(handler, callout.request_script)
-    return build_request(handler)
+    return build_request(handler, callout, caching_table(cache, config))
 
 
-def build_request(following: Handler) -> Handler:
-    """Build the request and begin the callout's context."""
+def build_request(following: Handler, callout: CompiledCallout, caching: dict[str, Value]) -> Handler:
+    """Build the request, once if it is always the same, and begin the callout's context."""
+    constant = callout.constant
+    kept: Params | None = None
 
     def handle(call: Call) -> CalloutResponse | None:
-        run = call.run
-        params = build(call.callout, run)
-        config = call.callout.config
-        record = CalloutRecord(params, caching_table(run.instance.config.cache, config))
-        record.not_stored = config.response.not_stored
-        call.begin(record)
+        nonlocal kept
+        params = kept
+        if params is None:
+            params = build(callout, call.run)
+            if constant:
+                params.keep()
+                kept = params
+        call.begin(CalloutRecord(params, caching, not_stored=callout.config.response.not_stored))
         return following(call)
 
     return handle

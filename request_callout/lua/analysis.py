@@ -15,7 +15,9 @@ Path = tuple[str | int, ...]
 
 _SHORTCUTS = frozenset({"headers", "query_params", "uri_captures"})
 _EVERYTHING = frozenset({"_G", "getfenv", "setfenv", "load", "loadstring", "dofile", "loadfile", "debug"})
-_CHANGES_TABLES = frozenset({"insert", "remove", "sort", "rawset", "require", "setmetatable"}) | _EVERYTHING
+_CHANGES_TABLES = (
+    frozenset({"insert", "remove", "sort", "move", "rawset", "require", "package", "setmetatable"}) | _EVERYTHING
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,33 @@ def may_change_tables(source: str) -> bool:
             following = stream[place + 1] if place + 1 < len(stream) else None
             if following is None or following.text != ".":
                 return True
+    return False
+
+
+def assigns_members(source: str) -> bool:
+    """Whether a script assigns to a member of any table, but in a table's own constructor."""
+    try:
+        stream = list(tokens(source))
+    except LexError:
+        return True
+    braces = 0
+    for place, token in enumerate(stream):
+        if token.kind != "symbol":
+            continue
+        braces += {"{": 1, "}": -1}.get(token.text, 0)
+        if token.text == "=" and not braces and not _assigns_names(stream, place):
+            return True
+    return False
+
+
+def _assigns_names(stream: Sequence[Token], place: int) -> bool:
+    """Whether nothing but plain names stands left of an assignment."""
+    while place > 0 and stream[place - 1].kind == "name":
+        if _is_member(stream, place - 1):
+            return False
+        if place < 2 or stream[place - 2].kind != "symbol" or stream[place - 2].text != ",":
+            return True
+        place -= 2
     return False
 
 

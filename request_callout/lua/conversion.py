@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from request_callout.values import Value
+from request_callout.values import Kept, Value
 
 MAX_DEPTH = 100
 """How deep a value may nest; LuaJIT's serialisation allows no more."""
@@ -82,6 +82,8 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         add(data)
     elif kind is dict:
         _put_members(value, add, depth)
+    elif kind is Kept:
+        add(_kept(value, depth))
     elif kind is list or kind is tuple:
         if not depth:
             raise ValueError(f"a value nests deeper than {MAX_DEPTH} levels, or contains itself")
@@ -114,6 +116,16 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         _put_members(value, add, depth)
     else:
         raise ValueError(f"a {kind.__name__} has no form in Lua")
+
+
+def _kept(value: Kept, depth: int) -> bytes:
+    try:
+        return value.for_lua
+    except AttributeError:
+        pieces: list[bytes] = []
+        _put_members(value, pieces.append, depth)
+        value.for_lua = b"".join(pieces)
+        return value.for_lua
 
 
 def _put_members(value: Mapping[Any, Any], add: Callable[[bytes], None], depth: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from request_callout.lua.analysis import analyse, assigns_members, may_change_tables
 from request_callout.lua.program import Program
 from request_callout.values import raw
 
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
 
 
 class Script:
-    """A script: it may change ``kong.ctx.shared`` and call every PDK function."""
+    """A script: it may change ``kong.ctx.shared`` and call every PDK function.
 
-    __slots__ = ("_program", "where")
+    ``only_reads`` says what it reads of the context, if its source shows that it changes none of it.
+    """
+
+    __slots__ = ("_program", "only_reads", "where")
 
     def __init__(self, lua: Lua, source: str, where: str) -> None:
         self.where = where
         kind = "script_G" if "_G" in source else "script"
+        changes = may_change_tables(source) or assigns_members(source)
+        self.only_reads = None if changes else analyse(source, is_expression=False)
         self._program = Program(lua, [(kind, raw(source))], where)
 
     def run(self, context: LuaContext) -> None:

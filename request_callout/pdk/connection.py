@@ -34,6 +34,11 @@ class Connection:
         """How many replies Kong still owes."""
         return self._owed
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is half read, owed or unsent: another process could go on with this connection."""
+        return not (self._owed or self._unsent or self._decoder.pending_bytes)
+
     def exchange(self, data: bytes, replies: int) -> list[bytes]:
         """Send ``data`` and give the replies to the calls in it.
 

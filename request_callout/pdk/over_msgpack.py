@@ -1,21 +1,35 @@
-"""The ``Kong`` of one event on MsgPack:1, over the ``kong`` object that kong-pdk gives to a plugin.
+"""The ``Kong`` of one event on MsgPack:1, over whatever makes one call of the PDK.
 
 Every call is a round trip there. Writes are queued all the same, so that the engine works alike on both protocols, and
 are sent one by one before the next read or at the end.
+
+Kong lets a request through to the upstream when this protocol's server is gone. So an event that came to its end says
+so in ``kong.ctx.shared``, with its very last call: a function in Kong can refuse all requests that lack this mark.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from gevent.lock import Semaphore
 
+from request_callout.engine.answer import INTERNAL_ERROR
 from request_callout.engine.kong import Call, ConnectionLost, ProtocolName
 from request_callout.lua.host import PdkError
 from request_callout.values import Value, raw, text
 
+_log = logging.getLogger(__name__)
+
+CallKong: TypeAlias = Callable[[str, tuple[Any, ...]], tuple[Any, str | None]]
+"""Makes one call of the PDK: its full name and arguments; gives the result and Kong's error, one of them None."""
 Execute: TypeAlias = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+
+SEEN_MARK = "request_callout"
+"""The key in ``kong.ctx.shared`` that is true once the plugin has done all it had to do for the request."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""The largest body of a client that Kong is asked to read from nginx's file."""
 
 _REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
 _EXIT = "kong.response.exit"
@@ -24,17 +38,12 @@ _MAX_ARGS = 1000
 
 
 class MsgPackKong:
-    """See ``request_callout.engine.kong.Kong``.
+    """See ``request_callout.engine.kong.Kong``; ``call`` makes the calls (``calls_of`` for kong-pdk's own server)."""
 
-    ``kong`` is kong-pdk's object, in either of its styles (``lua_style``: results as ``(data, error)``, or only data
-    and exceptions). ``execute`` makes a call of it, where that has to happen elsewhere (``hub_thread``).
-    """
+    __slots__ = ("_call", "_exit", "_finished", "_lock", "_queue", "_request_id")
 
-    __slots__ = ("_execute", "_exit", "_finished", "_kong", "_lock", "_queue", "_request_id")
-
-    def __init__(self, kong: Any, execute: Execute = lambda function, args: function(*args)) -> None:
-        self._kong = kong
-        self._execute = execute
+    def __init__(self, call: CallKong) -> None:
+        self._call = call
         self._lock = Semaphore()
         self._queue: list[Call] = []
         self._exit: Call | None = None
@@ -47,10 +56,10 @@ class MsgPackKong:
         return "MsgPack"
 
     def begin(self) -> None:
-        """Make a first call.
+        """Make a first call: for kong-pdk's own server only.
 
-        Until an event's first call kong-pdk's server handles no other event, and an event whose first call is an exit
-        stays in its memory. The request's id is of use later anyway.
+        Until an event's first call that handles no other event, and an event whose first call is an exit stays in its
+        memory. The request's id is of use later anyway.
         """
         self._request_id = self.read([_REQUEST_ID])[0]
 
@@ -77,10 +86,22 @@ class MsgPackKong:
         self.write(_EXIT, status, body, dict(headers))
 
     def finish(self) -> bool:
-        """Send everything left; gives whether the event ended without an exit (kong-pdk then ends it)."""
+        """Send everything left; gives whether the event ended without an exit, and Kong is to go on with the request.
+
+        What Kong refuses of it ends the request with 500: the upstream must not get a request that is half prepared.
+        Raises ConnectionLost.
+        """
         with self._lock:
             self._finished = True
-            self._send_queue()
+            if self._exit is None:
+                self._queue.append(("kong.ctx.shared.set", (SEEN_MARK, True)))
+            try:
+                self._send_queue()
+            except ConnectionLost:
+                raise
+            except Exception:
+                _log.exception("the request ends with 500: a call at its end failed")
+                self._exit = (_EXIT, (INTERNAL_ERROR.status, INTERNAL_ERROR.body, dict(INTERNAL_ERROR.headers)))
             if self._exit is None:
                 return True
             self._call(*self._exit)
@@ -101,12 +122,20 @@ class MsgPackKong:
             if error is not None:
                 raise PdkError(f"{method}: {error}")
 
-    def _call(self, method: str, args: tuple[Any, ...]) -> tuple[Any, str | None]:
-        function = self._kong
+
+def calls_of(kong: Any, execute: Execute = lambda function, args: function(*args)) -> CallKong:
+    """The calls of kong-pdk's object ``kong``.
+
+    It may be in either of its styles (``lua_style``: results as ``(data, error)``, or only data and exceptions).
+    ``execute`` makes a call of it, where that has to happen elsewhere (``hub_thread``).
+    """
+
+    def call(method: str, args: tuple[Any, ...]) -> tuple[Any, str | None]:
+        function = kong
         for name in method.split(".")[1:]:
             function = getattr(function, name)
         try:
-            result = self._execute(function, args)
+            result = execute(function, args)
         except Exception as error:
             # kong-pdk's PDKException, which this module does not import: it is loaded without kong-pdk as well.
             if type(error).__name__ != "PDKException":
@@ -117,10 +146,15 @@ class MsgPackKong:
             return result[0], None if result[1] is None else str(result[1])
         return result, None
 
+    return call
+
 
 def _arguments(method: str, args: Sequence[Any]) -> Sequence[Any]:
     if method in ("kong.request.get_headers", "kong.request.get_query") and (not args or args[0] is None):
         return (_MAX_ARGS,)
+    if method == "kong.request.get_raw_body" and not args:
+        # Without a limit Kong gives no body that nginx has put into a file, and the request ends with its 500.
+        return (MAX_BODY_BYTES,)
     if method.startswith("kong.log.") and not method.endswith("_serialize_value"):
         # kong-pdk would write Python's names of these.
         words = {None: "nil", True: "true", False: "false"}

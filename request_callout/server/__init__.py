@@ -1,5 +1,6 @@
-"""The plugin server process: sockets, instances, protocols.
+"""The plugin server: a supervisor and its workers.
 
-``ProtobufServer`` and ``msgpack.MsgpackServer`` answer Kong on accepted connections, ``process.run`` listens and ends
-in good order. All of it runs on gevent; the command ``serve`` patches the standard library first.
+``supervisor`` binds the socket (``sockets``), forks workers, and keeps the configurations that Kong has started
+(``registry``); it does without gevent. A ``worker`` accepts connections (``acceptor``) and answers Kong's commands on
+them (``protobuf``, ``msgpack``) by its ``instances``. ``control`` is what both say to each other.
 """

@@ -1,15 +1,11 @@
-"""The plugin configurations that Kong has started, by their ids.
+"""The plugin configurations that Kong has started, at work in this process, by their ids.
 
-Kong's workers each start and close their own instances, at different moments, and go on using ids that they got from a
-server that has been restarted since. So an id is a hash of the configuration: the same in every process and for every
-worker, and never that of another configuration. And a close by one worker says nothing of the others: an instance is
-dropped only when it was closed and then not used for a long time. Whoever comes later still finds no instance, and
-Kong starts it anew.
+Which id a configuration has is the registry's (``request_callout.server.registry``). An instance is made when Kong
+starts it here, or when an event comes for one that was started in another worker.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -18,15 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from request_callout.engine.kong import Kong
+from request_callout.server.registry import Configurations, Registered, Registry
 
 _log = logging.getLogger(__name__)
-
-CLOSED_IDLE_S = 600.0
-"""After this time without use a closed instance is dropped."""
-ABANDONED_IDLE_S = 24 * 3600.0
-"""After this time without use any instance is dropped: its Kong may be gone without having closed it."""
-_SWEEP_S = 60.0
-_PER_START = frozenset({"__seq__", "__key__"})
 
 
 class Instance(Protocol):
@@ -43,27 +33,34 @@ class Engine(Protocol):
         """The instance of a configuration; of a bad one, an instance that answers every event with 500."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Started:
-    """An instance that Kong may use: since when (epoch), when it was last used (monotonic), whether it was closed."""
+    """An instance that Kong may use, and since when (epoch)."""
 
     instance_id: int
-    digest: bytes
+    digest: str
     instance: Instance
     started_at: int
-    last_used: float
-    closed: bool = False
 
 
 class Instances:
-    """All instances of this process. ``version`` is the plugin's: another version gives other ids."""
+    """All instances of this process.
 
-    def __init__(self, engine: Engine, version: str, clock: Callable[[], float] = time.monotonic) -> None:
+    Without a ``registry`` they have one of their own, for the plugin's ``version``.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        version: str,
+        clock: Callable[[], float] = time.monotonic,
+        registry: Registry | None = None,
+    ) -> None:
         self._engine = engine
-        self._version = version
         self._clock = clock
+        self._registry: Registry = Configurations(version, clock) if registry is None else registry
         self._by_id: dict[int, Started] = {}
-        self._next_sweep = clock() + _SWEEP_S
+        self._used: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -73,59 +70,52 @@ class Instances:
 
         The same configuration gives the same instance, whichever worker starts it.
         """
-        self._sweep()
-        raw = _parse(config)
-        digest = self._digest(config if raw is None else _canonical(raw))
-        instance_id = _first_id(digest)
-        while (there := self._by_id.get(instance_id)) is not None:
-            if there.digest == digest:
-                there.closed = False
-                there.last_used = self._clock()
-                return there
-            instance_id = instance_id % 0x7FFFFFFF + 1
-        instance = self._instance({} if raw is None else raw, instance_id)
-        started = Started(instance_id, digest, instance, int(time.time()), self._clock())
-        self._by_id[instance_id] = started
-        return started
+        self.sweep()
+        return self._started(self._registry.start(config))
 
     def use(self, instance_id: int) -> Instance | None:
         """The instance for an event; None if there is none of this id."""
-        started = self._by_id.get(instance_id)
+        started = self._by_id.get(instance_id) or self.get(instance_id)
         if started is None:
             return None
-        started.last_used = self._clock()
+        self._used[instance_id] = self._clock()
         return started.instance
 
     def get(self, instance_id: int) -> Started | None:
-        """What is known of an instance, without using it."""
-        return self._by_id.get(instance_id)
+        """The instance without using it; None if there is none of this id."""
+        started = self._by_id.get(instance_id)
+        if started is None:
+            registered = self._registry.find(instance_id)
+            if registered is not None:
+                started = self._started(registered)
+        return started
 
     def close(self, instance_id: int) -> None:
-        """One worker of Kong is done with this instance; unknown ids are none of our business."""
-        started = self._by_id.get(instance_id)
-        if started is not None:
-            started.closed = True
-        self._sweep()
+        """One worker of Kong is done with this instance; others may go on with it."""
+        self._registry.close(instance_id)
+        self.sweep()
 
-    def _instance(self, raw: Mapping[str, Any], instance_id: int) -> Instance:
+    def sweep(self) -> None:
+        """Tell the registry what was used, and drop what has ended; to be called every now and then."""
+        used, self._used = self._used, {}
+        for instance_id in self._registry.sweep(used):
+            self._by_id.pop(instance_id, None)
+
+    def _started(self, registered: Registered) -> Started:
+        there = self._by_id.get(registered.instance_id)
+        if there is None or there.digest != registered.digest:
+            instance = self._instance(registered)
+            there = Started(registered.instance_id, registered.digest, instance, registered.started_at)
+            self._by_id[registered.instance_id] = there
+        return there
+
+    def _instance(self, registered: Registered) -> Instance:
         try:
-            return self._engine.instance(raw)
+            return self._engine.instance(_parse(registered.config))
         except Exception:
             # Kong must get a valid id all the same, or it waits ten seconds before it tries again.
-            _log.exception("instance %d could not be started", instance_id)
+            _log.exception("instance %d could not be started", registered.instance_id)
             return _Failed()
-
-    def _digest(self, canonical: bytes) -> bytes:
-        return hashlib.blake2b(canonical, digest_size=16, key=self._version.encode()).digest()
-
-    def _sweep(self) -> None:
-        now = self._clock()
-        if now < self._next_sweep:
-            return
-        self._next_sweep = now + _SWEEP_S
-        for started in list(self._by_id.values()):
-            if now - started.last_used > (CLOSED_IDLE_S if started.closed else ABANDONED_IDLE_S):
-                del self._by_id[started.instance_id]
 
 
 class _Failed:
@@ -143,22 +133,12 @@ INTERNAL_ERROR = (
 """Status, body and headers of the answer when something goes wrong inside an event."""
 
 
-def _parse(config: bytes) -> dict[str, Any] | None:
+def _parse(config: bytes) -> dict[str, Any]:
     try:
         raw = json.loads(config)
     except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):
         _log.error("a configuration that is no JSON object was started")
-        return None
+        return {}
     return raw
-
-
-def _canonical(raw: Mapping[str, Any]) -> bytes:
-    """A configuration without what differs from worker to worker; Kong sends its keys in any order."""
-    kept = {name: value for name, value in raw.items() if name not in _PER_START}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _first_id(digest: bytes) -> int:
-    return int.from_bytes(digest[:4], "big") % 0x7FFFFFFF + 1

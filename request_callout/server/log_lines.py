@@ -10,11 +10,12 @@ _MAX_LENGTH = 4096
 class LineFormatter(logging.Formatter):
     """Time, level and message; control characters escaped, so that nothing a client or a script says forges a line.
 
-    A traceback follows on lines of its own.
+    ``process_name`` stands before the message. A traceback follows on lines of its own.
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+    def __init__(self, process_name: str | None = None) -> None:
+        who = f"{process_name}: ".replace("%", "%%") if process_name else ""
+        super().__init__(f"%(asctime)s %(levelname)s {who}%(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is logging's)
         """The line, without what may follow it."""

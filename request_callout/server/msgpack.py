@@ -1,6 +1,8 @@
-"""Kong's protocol MsgPack:1 by kong-pdk's own server classes, with this process around them.
+"""Kong's protocol MsgPack:1 over accepted connections: MessagePack-RPC, one greenlet a connection.
 
-Their defects are theirs: instance ids start from 0 in each process, an error lets the request through to the upstream.
+``msgpack_events`` has the commands. The loop here replaces that of kong-pdk, which formats every message for a debug
+log, secrets included, sends answers that do not fit into the socket's buffer only in part, and ends a connection at
+text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -8,38 +10,60 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import gevent
-import kong_pdk.module  # type: ignore[import-untyped]
+import msgpack
 from gevent.event import Event
 from gevent.socket import SHUT_RD, socket
+from kong_pdk.exception import PluginServerException  # type: ignore[import-untyped]
 from kong_pdk.listener import UnixStreamServer  # type: ignore[import-untyped]
-from kong_pdk.logger import Logger  # type: ignore[import-untyped]
-from kong_pdk.server import PluginServer  # type: ignore[import-untyped]
 
-from request_callout.engine.kong import ConnectionLost
-from request_callout.pdk.over_msgpack import MsgPackKong
-from request_callout.server.instances import INTERNAL_ERROR, Engine
+from request_callout.server.instances import Engine, Instances
+from request_callout.server.msgpack_events import STEP_TIMEOUT_S, Answer, EventServer, pack, refusal
+from request_callout.server.registry import Registry
 
 _log = logging.getLogger(__name__)
 
+MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+"""The limit of one message: more than a body that Kong is asked for."""
+
+_MAX_MEMBERS = 1 << 20
+_READ_BYTES = 65536
+_BUFFER_BYTES = 4096
+"""What a connection has from its beginning, where msgpack would take 1 MiB; it grows with what arrives."""
+_STEPS = frozenset(
+    f"plugin.Step{kind}"
+    for kind in ("", "MultiMap", "Route", "Service", "Consumer", "Credential", "MemoryStats", "Error")
+)
+
 
 class MsgpackServer:
-    """Answers kong-pdk's commands; ``info`` is the plugin's entry of the dump (``Name``, ``Priority``, ...)."""
+    """Answers Kong's commands; ``info`` is the plugin's entry of the dump (``Name``, ``Priority``, ...)."""
 
-    def __init__(self, engine: Engine, info: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: Mapping[str, Any],
+        step_timeout_s: float = STEP_TIMEOUT_S,
+        registry: Registry | None = None,
+    ) -> None:
         self._connections: set[socket] = set()
-        self._busy = 0
         self._stopping = False
         self._none_busy = Event()
         self._none_connected = Event()
-        # kong-pdk looks at the age of the file it was started from, which need not exist.
-        kong_pdk.module.FILEPATH = __file__
-        server = PluginServer(loglevel=Logger.WARNING, use_gevent=True, name=info["Name"], lua_style=False)
-        server.plugins[info["Name"]] = kong_pdk.module.Module(info["Name"], module=self._module(engine, info))
-        self._commands = UnixStreamServer(server, "", use_gevent=True)
+        self.instances = Instances(engine, info["Version"], registry=registry)
+        self._events = EventServer(self.instances, info, step_timeout_s, self._on_idle)
+        self._commands = _Commands(self._events)
+        _log.warning(
+            "on MsgPack Kong lets requests through when this server is gone: add the post-function guard of the "
+            "README (examples/msgpack-guard) wherever the plugin is configured, or use --protocol protobuf"
+        )
+
+    @property
+    def busy(self) -> int:
+        """How many events are in flight."""
+        return len(self._events.events)
 
     def handle(self, sock: socket, address: object) -> None:
         """Serve one connection to its end."""
@@ -59,50 +83,105 @@ class MsgpackServer:
         self._stopping = True
         deadline = time.monotonic() + grace_s
         # An event's steps may come over any connection, so all stay until the last event is done.
-        if self._busy:
+        if self.busy:
             self._none_busy.wait(grace_s)
         for sock in list(self._connections):
             with contextlib.suppress(OSError):
                 sock.shutdown(SHUT_RD)
         if self._connections:
             self._none_connected.wait(max(0.0, deadline - time.monotonic()))
-        return self._busy
+        return self.busy
 
-    def _module(self, engine: Engine, info: Mapping[str, Any]) -> Any:
-        """A plugin module, as kong-pdk takes it, around this engine."""
-        server = self
+    def _on_idle(self) -> None:
+        if self._stopping:
+            self._none_busy.set()
 
-        class Plugin:
-            def __init__(self, config: Mapping[str, Any]) -> None:
-                self._instance = engine.instance(config)
 
-            def access(self, kong: Any) -> None:
-                server._busy += 1
-                try:
-                    proceeds = server._access(self._instance, MsgPackKong(kong))
-                finally:
-                    server._busy -= 1
-                    if server._stopping and not server._busy:
-                        server._none_busy.set()
-                if not proceeds:
-                    # Kong never answers an exit, and kong-pdk would wait for it in this greenlet for ever.
-                    raise gevent.GreenletExit
+class _Commands(UnixStreamServer):  # type: ignore[misc]
+    """kong-pdk's loop over a connection's messages, made anew. It does not listen: ``server.acceptor`` does."""
 
-        class PluginModule:
-            version = info["Version"]
-            priority = info["Priority"]
-            Schema = info["Schema"]["fields"]
+    def __init__(self, events: EventServer) -> None:
+        super().__init__(events, "", use_gevent=True)
+        step: Callable[[Any], Any] = events.step
+        self._carry_out: dict[str, Callable[[Any], Any]] = {
+            **dict.fromkeys(_STEPS, step),
+            "plugin.StartInstance": events.start_instance,
+            "plugin.CloseInstance": events.close_instance,
+            "plugin.InstanceStatus": events.instance_status,
+            "plugin.HandleEvent": events.handle_event,
+            "plugin.StepError": events.step_error,
+        }
 
-        PluginModule.Plugin = Plugin  # type: ignore[attr-defined]
-        return PluginModule
+    def handle(self, fd: socket, address: object, *_: object) -> None:
+        """Answer the messages of a connection until it ends. Raises OSError.
 
-    def _access(self, instance: Any, kong: MsgPackKong) -> bool:
-        kong.begin()
+        Bytes that are not of the protocol end the connection.
+        """
+        unpacker = msgpack.Unpacker(
+            raw=False,
+            unicode_errors="surrogateescape",
+            strict_map_key=False,
+            read_size=_BUFFER_BYTES,
+            max_buffer_size=MAX_MESSAGE_BYTES,
+            max_array_len=_MAX_MEMBERS,
+            max_map_len=_MAX_MEMBERS,
+        )
+        while data := fd.recv(_READ_BYTES):
+            try:
+                unpacker.feed(data)
+                messages = list(unpacker)
+            except (msgpack.UnpackException, ValueError, TypeError, OverflowError, MemoryError) as error:
+                _log.error("connection closed: not MessagePack: %s", error)
+                return
+            for message in messages:
+                if not _is_request(message):
+                    _log.error("connection closed: not the protocol MsgPack:1")
+                    return
+                self._reply(fd, *message[1:])
+
+    def _reply(self, sock: socket, number: int, method: str, args: list[Any]) -> None:
+        result = self._result(method, args)
+        if isinstance(result, Answer):
+            try:
+                sock.sendall(_BEGIN + pack(number) + _NO_ERROR + result.packed)
+            except OSError:
+                if result.event is not None:
+                    result.event.abandon()
+                raise
+        elif isinstance(result, PluginServerException):
+            sock.sendall(pack([1, number, str(result), None]))
+        else:
+            sock.sendall(pack([1, number, None, result]))
+
+    def _result(self, method: str, args: list[Any]) -> Any:
+        """What a command gives, or a PluginServerException for Kong to read."""
+        command = self._carry_out.get(method)
         try:
-            instance.access(kong)
-        except ConnectionLost as error:
-            _log.warning("the request ended inside Kong: %s", error)
+            if command is None:
+                raise PluginServerException("RPC for this method is not supported")
+            return command(args[0])
+        except PluginServerException as error:
+            _log.warning("a command was refused: %s", error)
+            return error
         except Exception:
             _log.exception("unexpected error")
-            kong.exit(*INTERNAL_ERROR)
-        return kong.finish()
+            if method == "plugin.HandleEvent" or method in _STEPS:
+                return refusal()
+            return PluginServerException("unexpected error")
+
+
+def _is_request(message: Any) -> bool:
+    """Whether this is a request of MessagePack-RPC, with one argument, as all of Kong's are."""
+    return (
+        isinstance(message, list)
+        and len(message) == 4
+        and message[0] == 0
+        and isinstance(message[1], int)
+        and isinstance(message[2], str)
+        and isinstance(message[3], list)
+        and len(message[3]) == 1
+    )
+
+
+_BEGIN = b"\x94\x01"
+_NO_ERROR = b"\xc0"

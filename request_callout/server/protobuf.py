@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import gevent
 from gevent.event import Event
 from gevent.socket import SHUT_RD, socket
 
@@ -58,6 +60,11 @@ class ProtobufServer:
         self._busy: dict[socket, bool] = {}
         self._stopping = False
         self._none_connected = Event()
+        self._give_away: Callable[[socket], bool] | None = None
+
+    def share(self, give_away: Callable[[socket], bool]) -> None:
+        """Leave a connection to another process, between two commands, whenever ``give_away`` takes it."""
+        self._give_away = give_away
 
     @property
     def busy(self) -> int:
@@ -69,36 +76,45 @@ class ProtobufServer:
         connection = Connection(sock, self._max_frame_bytes)
         self._busy[sock] = False
         try:
-            while not self._stopping:
-                command = connection.next_frame()
-                if command is None:
-                    break
+            while (command := connection.next_frame()) is not None:
                 self._busy[sock] = True
-                if not self._answer(sock, connection, decode_call(command)):
+                if not self._answer(sock, connection, decode_call(command)) or self._stopping:
                     break
                 self._busy[sock] = False
+                if self._give_away is not None and connection.at_rest and self._give_away(sock):
+                    break
         except _Refused as reason:
             _log.warning("connection closed: %s", reason)
         except FrameError as error:
             _log.error("connection closed: not the protocol ProtoBuf:1: %s", error)
         except OSError as error:
             _log.info("connection lost: %s", error)
+        except Exception:
+            _log.exception("connection closed: unexpected error")
         finally:
             del self._busy[sock]
             sock.close()
             if self._stopping and not self._busy:
                 self._none_connected.set()
 
-    def stop(self, grace_s: float) -> int:
-        """Take no more commands, wait until those in flight are answered; gives how many were not within the time."""
+    def stop(self, grace_s: float, linger_s: float = 0.0) -> int:
+        """Take no more commands, wait until those in flight are answered; gives how many were not within the time.
+
+        For ``linger_s`` seconds idle connections are left open, and closed after their next answer. Kong may be about
+        to use one, and when it finds it closed while it writes, its client gets 500; one that is closed right after an
+        answer it does not use again.
+        """
         self._stopping = True
+        deadline = time.monotonic() + grace_s
+        if self._busy and linger_s:
+            self._none_connected.wait(linger_s)
         for sock, busy in list(self._busy.items()):
             if not busy:
                 with contextlib.suppress(OSError):
                     # A command that has arrived already is still read, and answered.
                     sock.shutdown(SHUT_RD)
         if self._busy:
-            self._none_connected.wait(grace_s)
+            self._none_connected.wait(max(0.0, deadline - time.monotonic()))
         return self.busy
 
     def _answer(self, sock: socket, connection: Connection, command: RpcCall) -> bool:
@@ -147,7 +163,7 @@ class ProtobufServer:
                 instance.access(kong)
             except ConnectionLost:
                 raise
-            except Exception:
+            except (Exception, gevent.Timeout):  # gevent's timeout is none of the ordinary exceptions
                 _log.exception("instance %d: unexpected error", command.instance_id)
                 kong.exit(*INTERNAL_ERROR)
             return kong.finish()

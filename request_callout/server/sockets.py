@@ -1,19 +1,24 @@
 """The unix socket that Kong connects to: taken over when it is stale, left alone while another server listens on it.
 
-On a reload Kong starts a new server on the path while the old one still finishes. So a server removes the file at its
-end only if it is still its own.
+The socket is bound under a name of its own in the same folder and moved to its path when it is published: nobody
+connects before somebody accepts, and a server that can't start takes nothing from the one that runs. On a reload Kong
+starts a new server on the path while the old one still finishes. So a server removes the file at its end only if it is
+still its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import socket as plain
+import secrets
+import socket
 import stat
-
-from gevent.socket import AF_UNIX, SOCK_STREAM, socket
+import sys
 
 _BACKLOG = 4096
+_LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""What fits into a ``sockaddr_un``, in bytes."""
 
 
 class SocketError(Exception):
@@ -21,61 +26,128 @@ class SocketError(Exception):
 
 
 class ListeningSocket:
-    """A listening unix socket at ``path`` with the permissions ``mode``.
+    """A listening unix socket at ``path`` with the permissions ``mode``, of the group with the id ``group``.
 
     With ``take_over`` a path where another server listens is taken from it, without a moment in which nobody listens;
-    that one keeps the connections it has. Raises SocketError.
+    that one keeps the connections it has. Without ``publish`` the path is taken by ``publish()`` only.
+    ``socket`` does not block. Raises SocketError.
     """
 
-    def __init__(self, path: str, mode: int = 0o600, *, take_over: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        mode: int = 0o600,
+        *,
+        group: int | None = None,
+        take_over: bool = False,
+        publish: bool = True,
+    ) -> None:
         self.path = path
-        live = _make_way(path, take_over=take_over)
-        bound = f"{path}.{os.getpid()}" if live else path
-        self.socket = socket(AF_UNIX, SOCK_STREAM)
-        # The permissions hold from the first moment: nobody may connect between bind and a chmod.
-        mask = os.umask(0o777 & ~mode)
+        self._take_over = take_over
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise SocketError(f"can't create the socket {path}: a socket's path has at most {_LONGEST_PATH} bytes")
+        _make_way(path, take_over=take_over)
+        # No longer than most names: the whole path has to fit into 107 bytes.
+        self._bound: str | None = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Nobody else may connect between bind and the change of group and permissions.
+        mask = os.umask(0o177)
         try:
-            self.socket.bind(bound)
+            self.socket.bind(self._bound)
+            if group is not None:
+                os.chown(self._bound, -1, group)
+            os.chmod(self._bound, mode)
+            self.socket.setblocking(False)
             self.socket.listen(_BACKLOG)
-            if live:
-                os.rename(bound, path)
         except OSError as error:
-            self.socket.close()
-            raise SocketError(f"can't create the socket {path}: {error.strerror or error}") from None
+            self._fail(error)
         finally:
             os.umask(mask)
-        self._inode = _inode(path)
+        self._inode = _inode(self._bound)
+        if publish:
+            self.publish()
 
-    def close(self) -> None:
-        """Stop listening and remove the file, unless the path is another server's by now."""
-        self.socket.close()
-        if self._inode is not None and _inode(self.path) == self._inode:
+    def publish(self) -> None:
+        """Take the path. Raises SocketError if another server has taken it meanwhile, and ``take_over`` is not set."""
+        if self._bound is None:
+            return
+        try:
+            if self._take_over or not _linked(self._bound, self.path):
+                os.rename(self._bound, self.path)
+        except FileExistsError:
+            self._discard()
+            raise _taken(self.path) from None
+        except OSError as error:
+            self._fail(error)
+        self._bound = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the path leads to this socket: not before it is published, nor when another server took it over."""
+        return self._bound is None and self._inode is not None and _inode(self.path) == self._inode
+
+    def remove(self) -> None:
+        """Remove the file, unless the path is another server's by now; who has connected already is still accepted."""
+        if self.ours:
             os.unlink(self.path)
         self._inode = None
 
+    def close(self) -> None:
+        """Stop listening, and remove the file as ``remove`` does."""
+        self.remove()
+        self._discard()
 
-def _make_way(path: str, *, take_over: bool) -> bool:
-    """Remove a stale socket at ``path``; gives whether a server listens there (which it may with ``take_over``)."""
+    def _discard(self) -> None:
+        self.socket.close()
+        if self._bound is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._bound)
+
+    def _fail(self, error: OSError) -> None:
+        self._discard()
+        raise SocketError(f"can't create the socket {self.path}: {error.strerror or error}") from None
+
+
+def _linked(bound: str, path: str) -> bool:
+    """Give the socket its path if nobody has it. Raises FileExistsError; false if the file system has no links."""
+    try:
+        os.link(bound, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            return False
+        raise
+    os.unlink(bound)
+    return True
+
+
+def _make_way(path: str, *, take_over: bool) -> None:
+    """Remove a stale socket at ``path``; a live one stays, and is an error without ``take_over``."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return False
+        return
     except OSError as error:
         raise SocketError(f"can't create the socket {path}: {error.strerror}") from None
     if not stat.S_ISSOCK(found.st_mode):
         raise SocketError(f"{path} exists and is no socket: choose another path, or remove it")
     if not _is_live(path):
         os.unlink(path)
-        return False
-    if not take_over:
-        raise SocketError(
-            f"another server listens on {path}: stop it first, choose another path, or take it over with --replace"
-        )
-    return True
+    elif not take_over:
+        raise _taken(path)
+
+
+def _taken(path: str) -> SocketError:
+    return SocketError(
+        f"another server listens on {path}: stop it first, choose another path, or take it over with --replace"
+    )
 
 
 def _is_live(path: str) -> bool:
-    with plain.socket(plain.AF_UNIX, plain.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # A full backlog is a live server too, and no reason to wait.
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except OSError as error:

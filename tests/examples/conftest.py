@@ -23,7 +23,13 @@ def stand_ins() -> Iterator[StandIns]:
 
 
 @pytest.fixture
-def example(stand_ins: StandIns, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def options() -> list[str]:
+    """What a test adds to the command line of the gateway, before it starts an example."""
+    return []
+
+
+@pytest.fixture
+def example(stand_ins: StandIns, options: list[str], tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Starts the embedded gateway with an example and gives back where it listens.
 
     Only the addresses of the stand-ins are changed, from the ports in the file to those in use.
@@ -36,7 +42,7 @@ def example(stand_ins: StandIns, tmp_path: Path) -> Iterator[Callable[[str], str
                 text = text.replace(f"http://127.0.0.1:{port}", stand_ins.addresses[service])
             configuration = tmp_path / "kong.yml"
             configuration.write_text(text)
-            process = GatewayProcess(configuration, environment=environment(stand_ins.addresses))
+            process = GatewayProcess(configuration, options, environment(stand_ins.addresses))
             return stack.enter_context(process).proxy
 
         yield start

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -148,3 +154,45 @@ def test_header_echo(example: Example) -> None:
     without = requests.get(url)
     assert without.status_code == 200
     assert "X-Response-Echo" not in without.headers
+
+
+@contextmanager
+def msgpack_server(path: Path) -> Iterator[None]:
+    """A plugin server on MsgPack that is killed at the end."""
+    command = [sys.executable, "-m", "request_callout", "serve", "--protocol", "msgpack", "--socket", str(path)]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                while client.connect_ex(str(path)):
+                    assert process.poll() is None
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_msgpack_guard(example: Example, options: list[str], stand_ins: StandIns, tmp_path: Path) -> None:
+    """When the server is killed the client gets 503 and the upstream nothing, until the server is back."""
+    path = tmp_path / "s"
+    options += ["--protocol", "msgpack", "--socket", str(path)]
+    with msgpack_server(path):
+        url = example("msgpack-guard") + "/guarded"
+        answer = requests.get(url)
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+        assert services(stand_ins, "mocky", "upstream") != []
+    for _ in range(3):
+        answer = requests.get(url)
+        assert (answer.status_code, answer.json()) == (503, {"message": "Service Unavailable"})
+    assert services(stand_ins, "mocky", "upstream") == []
+    with msgpack_server(path):
+        answer = requests.get(url)
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+
+
+def test_msgpack_without_the_guard(example: Example, options: list[str], stand_ins: StandIns, tmp_path: Path) -> None:
+    """What the guard is for: on MsgPack a request goes to the upstream without the plugin when the server is gone."""
+    path = tmp_path / "s"
+    options += ["--protocol", "msgpack", "--socket", str(path)]
+    with msgpack_server(path):
+        url = example("token-injection") + "/token"
+        assert requests.get(url).json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert "Authorization" not in requests.get(url).json()["headers"]

@@ -12,6 +12,7 @@ anywhere else is sent as false.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from request_callout.pdk.protobuf.wire import (
@@ -22,8 +23,9 @@ from request_callout.pdk.protobuf.wire import (
     read_length,
     read_varint,
     skip,
+    varint,
 )
-from request_callout.values import Value, raw, text
+from request_callout.values import Kept, Value, raw, text
 
 MAX_DEPTH = 100
 """How deep dicts and lists may be nested, in both directions."""
@@ -32,8 +34,15 @@ NULL = b"\x08\x01"
 """A ``Value`` of null as Kong writes it: the field is there, its number is 1 (Google's libraries write 0)."""
 
 _EXACT = 2**53
+_KEPT_NAME = 64
+_SHORT = 126
+_TEXT = tuple(bytes((0x12, size + 2, 0x1A, size)) for size in range(_SHORT))
+_ENTRY = tuple(bytes((0x0A, size)) for size in range(128))
 _FALSE = b"\x20\x00"
 _TRUE = b"\x20\x01"
+_FALSE_MEMBER = b"\x12\x02" + _FALSE
+_TRUE_MEMBER = b"\x12\x02" + _TRUE
+_NUMBER_MEMBER = b"\x12\x09\x11"
 
 
 def encode_value(value: Value, depth: int = 0) -> bytes:
@@ -51,6 +60,8 @@ def encode_value(value: Value, depth: int = 0) -> bytes:
         return delimited(b"\x2a", encode_struct(value, depth + 1))
     if kind is list:
         return delimited(b"\x32", encode_list(value, depth + 1))
+    if kind is Kept:
+        return _encode_kept(value, depth)
     return _encode_other(value, depth)
 
 
@@ -58,13 +69,42 @@ def encode_struct(value: Mapping[str, Value], depth: int = 0) -> bytes:
     """The fields of a ``Struct``; null members are left out."""
     if depth > MAX_DEPTH:
         raise ValueError(f"a value is nested more than {MAX_DEPTH} deep")
-    parts = []
+    parts: list[bytes] = []
+    add = parts.append
     for name, member in value.items():
         if member is None:
             continue
-        entry = delimited(b"\x0a", raw(name)) + delimited(b"\x12", encode_value(member, depth))
-        parts.append(delimited(b"\x0a", entry))
+        entry = _name(name) if len(name) <= _KEPT_NAME else delimited(b"\x0a", raw(name))
+        # The usual kinds of members are written without a call for each of the three lengths around them: the context
+        # of a callout takes 12 us so, 24 us otherwise.
+        kind = type(member)
+        if kind is str and len(member) < _SHORT:
+            content = member.encode("utf-8", "surrogateescape")
+            size = len(content)
+            entry += _TEXT[size] + content if size < _SHORT else delimited(b"\x12", delimited(b"\x1a", content))
+        elif kind is bool:
+            entry += _TRUE_MEMBER if member else _FALSE_MEMBER
+        elif kind is int and -_EXACT <= member <= _EXACT:
+            entry += _NUMBER_MEMBER + double(member)
+        else:
+            entry += delimited(b"\x12", encode_value(member, depth))
+        size = len(entry)
+        add((_ENTRY[size] if size < 128 else b"\x0a" + varint(size)) + entry)
     return b"".join(parts)
+
+
+def _encode_kept(value: Kept, depth: int) -> bytes:
+    try:
+        return value.for_kong
+    except AttributeError:
+        value.for_kong = delimited(b"\x2a", encode_struct(value, depth + 1))
+        return value.for_kong
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str) -> bytes:
+    """The field that holds a member's name."""
+    return delimited(b"\x0a", raw(name))
 
 
 def encode_list(value: Sequence[Value], depth: int = 0) -> bytes:
@@ -171,6 +211,8 @@ def _number(value: float) -> bytes:
 
 def _encode_other(value: Any, depth: int) -> bytes:
     """Subclasses and the other mappings and sequences, off the quick path."""
+    if isinstance(value, dict):
+        return delimited(b"\x2a", encode_struct(value, depth + 1))
     if isinstance(value, str):
         return delimited(b"\x1a", raw(value))
     if isinstance(value, bytes):

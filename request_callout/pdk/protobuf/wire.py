@@ -30,6 +30,8 @@ def varint(number: int) -> bytes:
     if 0 <= number < 128:
         return _SMALL[number]
     number &= _UNSIGNED_64
+    if number < 16384:
+        return bytes((number & 127 | 128, number >> 7))
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

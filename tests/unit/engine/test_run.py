@@ -73,6 +73,46 @@ def test_context_is_shared(access: Access, httpserver: HTTPServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "body"),
+    [
+        ("local t = kong.ctx.shared.callouts.auth.response.body.token", {"token": "t0"}),
+        ("local body = kong.ctx.shared.callouts.auth.response.body body.token = 't1'", {"token": "t1"}),
+        ("table.insert(kong.ctx.shared.callouts.auth.response.body, 't1') ", {"token": "t0", "1": "t1"}),
+        ("kong.ctx.shared.callouts.auth.response.body = nil", None),
+    ],
+)
+def test_what_a_script_makes_of_the_context_is_shared(
+    access: Access, httpserver: HTTPServer, script: str, body: Any
+) -> None:
+    """Other plugins see the context as the last script left it, whether it changed it or only read it."""
+    httpserver.expect_request("/token").respond_with_json({"token": "t0"})
+    config = token_injection(httpserver.url_for("/token"))
+    config["upstream"] = {"by_lua": script}
+    shared = access(config).shared()["auth"]
+    assert shared["response"].get("body") == body
+    assert shared["request"]["params"]["method"] == "GET"
+
+
+def test_a_constant_request_is_the_same_for_every_event(engine: Engine, httpserver: HTTPServer) -> None:
+    """A script's changes to a request that is built once last for one event only."""
+    httpserver.expect_request("/token").respond_with_json({"token": "t0"})
+    config = token_injection(httpserver.url_for("/token"), body={"custom": {"a": "1"}}, method="POST")
+    config["callouts"][0]["request"]["by_lua"] = """
+        local params = kong.ctx.shared.callouts.auth.request.params
+        params.body.n = (params.body.n or 0) + 1
+        params.headers["X-N"] = (params.headers["X-N"] or "") .. "x"
+        kong.ctx.shared.callouts.auth.caching.bypass = true
+    """
+    instance = engine.instance(config)
+    for _ in range(2):
+        kong = KongDouble()
+        instance.access(kong)
+        assert kong.shared()["auth"]["request"]["params"]["body"] == {"a": "1", "n": 1}
+    sent = [(request.get_json(), request.headers["X-N"]) for request, _ in httpserver.log]
+    assert sent == [({"a": "1", "n": 1}, "x")] * 2
+
+
+@pytest.mark.parametrize(
     ("settings", "shared"),
     [
         (Settings(share="full"), True),

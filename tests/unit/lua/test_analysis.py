@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from request_callout.lua import Uses, analyse
-from request_callout.lua.analysis import Path, may_change_tables
+from request_callout.lua.analysis import Path, assigns_members, may_change_tables
 
 ALL = frozenset({"headers", "query_params", "uri_captures"})
 
@@ -132,3 +132,26 @@ def test_a_constant_path_is_recognised(source: str, path: Path | None) -> None:
 def test_an_expression_that_could_change_tables_is_seen(source: str, changes: bool) -> None:
     """Only function literals and a few library functions can change what an expression reads."""
     assert may_change_tables(source) is changes
+
+
+@pytest.mark.parametrize(
+    ("source", "assigns"),
+    [
+        ("local a = kong.ctx.shared.callouts.a", False),
+        ("local a, b = 1, 2 c = a", False),
+        ("for i = 1, 3 do kong.log(i) end", False),
+        ("kong.response.exit(200, {a = 1, b = x.y, [1] = 2, c = {d = 3}})", False),
+        ("if a.b == 1 then x = 2 end", False),
+        ("a.b = 1", True),
+        ("a[b] = 1", True),
+        ("x, a.b = 1, 2", True),
+        ("a.b, x = 1, 2", True),
+        ("a[1], x = 1, 2", True),
+        ("f().x, y = 1, 2", True),
+        ("local t = {a = 1} t.a = 2", True),
+        ("'", True),
+    ],
+)
+def test_an_assignment_to_a_member_is_seen(source: str, assigns: bool) -> None:
+    """A script that assigns to plain names only, or in a constructor, changes no table that was there before."""
+    assert assigns_members(source) is assigns

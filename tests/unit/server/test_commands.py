@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from request_callout import __version__
 from request_callout.cli import main
 from request_callout.cli.serve import _OPTIONS, _settings
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
+from tests.unit.server.processes import Start
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("gevent", "lupa", "jsonschema", "aiohttp", "requests", "kong_pdk", "geventhttpclient", "redis", "msgpack")
@@ -81,7 +85,19 @@ def test_options_come_from_the_environment_too() -> None:
     assert (settings.transport.pool_idle_s, settings.transport.pool_size) == (0.5, 3)
 
 
-@pytest.mark.parametrize("options", [["--socket-mode", "9"], ["--socket-mode", "7777"], ["--deadline-ms", "0"], []])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--socket-mode", "9"],
+        ["--socket-mode", "7777"],
+        ["--socket-group", "no-such-group"],
+        ["--workers", "0"],
+        ["--workers", "many"],
+        ["--watchdog", "-1"],
+        ["--deadline-ms", "0"],
+        [],
+    ],
+)
 def test_wrong_options_are_refused_before_anything_starts(options: list[str]) -> None:
     """A wrong or missing option is status 2 and a message, without a traceback."""
     result = CliRunner(env={"REQUEST_CALLOUT_SOCKET": None}).invoke(
@@ -94,6 +110,95 @@ def test_wrong_options_are_refused_before_anything_starts(options: list[str]) ->
 def test_help_and_version_import_no_command() -> None:
     """The list of commands is there without loading any of them."""
     result = CliRunner().invoke(main, ["--help"])
-    assert all(name in result.output for name in ("serve", "dump", "validate", "gateway", "demo"))
+    assert all(name in result.output for name in ("serve", "health", "dump", "validate", "gateway", "demo"))
     assert CliRunner().invoke(main, ["--version"]).output == f"request-callout, version {__version__}\n"
     assert CliRunner().invoke(main, ["no-such"]).exit_code == 2
+
+
+def test_the_readme_lists_every_option_of_serve_with_its_default() -> None:
+    """The table of the README has the options of serve in their order, with the defaults that --help shows."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Options of the server\n")[2].partition("\n## ")[0]
+    rows = [row.split(" | ")[:2] for row in section.splitlines() if row.startswith("| `--")]
+    listed = {option.strip("| `"): default.strip().replace("`", "") for option, default in rows}
+    text = CliRunner().invoke(main, ["serve", "--help"], terminal_width=1000).stdout
+    options = [" ".join(option.split("\n")) for option in re.split(r"\n  (?=-)", text)[1:] if "--help" not in option]
+    shown = {option.split()[0].rstrip(","): default_shown(option) for option in options}
+    assert list(listed) == list(shown)
+    assert listed == shown
+
+
+def default_shown(text: str) -> str:
+    """The default in an option's part of the help; what stands for it where there is none."""
+    option, _, words = text.partition("[env var: ")
+    if "required" in words:
+        return "(required)"
+    found = re.search(r"default: \(?([^];)]*(?:; 660 with a group)?)", words)
+    if found is None and re.match(r"--\S+   *[A-Z][a-z]", option):
+        return "off"  # a flag: nothing stands between its name and its meaning
+    return found[1] if found else ""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "plugin.sock")
+
+
+@pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
+def test_health_is_status_0_when_the_server_answers(start: Start, path: str, protocol: str) -> None:
+    """A running server answers on either protocol, and the line says how quickly."""
+    start("request_callout", "serve", "--socket", path, "--protocol", protocol).wait_for("listening on")
+    result = CliRunner().invoke(main, ["health", "--socket", path, "--protocol", protocol])
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(rf"ok: request-callout answered on {path} in [\d.]+ ms\n", result.output)
+
+
+@pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (None, "no answer on .* within 0.1 s"),
+        (b"", "the server closed the connection"),
+        (b"\x03\x00\x00\x00\xff\xff\xff", "not of the protocol|closed the connection"),
+        (b"\xff\xff\xff\xffHTTP/1.1 400", "not of the protocol"),
+    ],
+)
+def test_health_is_status_1_and_one_line_otherwise(path: str, protocol: str, answer: bytes | None, reason: str) -> None:
+    """A server that is silent, hangs up or speaks something else is unhealthy, in one line and in time."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        listening.listen()
+
+        def serve() -> None:
+            sock, _ = listening.accept()
+            with sock:
+                if answer is None:
+                    while sock.recv(4096):
+                        pass
+                else:
+                    sock.recv(4096)
+                    sock.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        options = ["--protocol", protocol, "--timeout-s", "0.1" if answer is None else "20"]
+        result = CliRunner().invoke(main, ["health", "--socket", path, *options])
+        thread.join()
+    assert result.exit_code == 1
+    assert re.fullmatch(rf"Error: .*({reason}).*\n", result.output)
+
+
+def test_health_without_a_server_says_so(path: str) -> None:
+    """No file, or a stale socket, is status 1 with the path in it."""
+    assert path in CliRunner().invoke(main, ["health", "--socket", path]).output
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+        stale.bind(path)
+    result = CliRunner().invoke(main, ["health", "--socket", path])
+    assert (result.exit_code, result.output) == (1, f"Error: nobody answers on {path}: Connection refused\n")
+
+
+def test_msgpack_runs_in_one_worker(path: str) -> None:
+    """More workers on MsgPack are refused: an event's steps come over any connection."""
+    result = CliRunner().invoke(main, ["serve", "--socket", path, "--protocol", "msgpack", "--workers", "2"])
+    assert result.exit_code == 2
+    assert "one worker" in result.output

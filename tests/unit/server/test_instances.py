@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from request_callout.server.instances import ABANDONED_IDLE_S, CLOSED_IDLE_S, Instances
+from request_callout.server.instances import Instances
+from request_callout.server.registry import ABANDONED_IDLE_S, CLOSED_IDLE_S
 from tests.unit.server.kong_side import ScriptedEngine
 
 
@@ -59,7 +60,7 @@ def test_another_configuration_or_version_has_another_id(engine: ScriptedEngine)
 
 def test_a_collision_of_ids_is_seen(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two configurations whose hashes begin alike get two ids and two instances."""
-    monkeypatch.setattr("request_callout.server.instances._first_id", lambda digest: 0x7FFFFFFF)
+    monkeypatch.setattr("request_callout.server.registry._first_id", lambda digest: 0x7FFFFFFF)
     instances = Instances(engine, "1")
     first, second = instances.start(b'{"a":1}'), instances.start(b'{"a":2}')
     assert (first.instance_id, second.instance_id) == (0x7FFFFFFF, 1)

@@ -1,8 +1,4 @@
-"""The MsgPack server: kong-pdk's classes with this engine, over real sockets.
-
-Not tested, as kong-pdk's own: ids that start from 0 in each process, errors that let the request through, and one lock
-around the part of an event before its first call (the plugin makes a call at once, so the lock is short).
-"""
+"""The MsgPack server over real sockets, and the Kong of one event; kong-pdk's defects are in test_kong_pdk_defects."""
 
 from __future__ import annotations
 
@@ -22,12 +18,13 @@ from gevent.socket import AF_UNIX, SOCK_STREAM, socket
 
 from request_callout.engine.kong import ConnectionLost, Kong
 from request_callout.lua.host import PdkError
-from request_callout.pdk.over_msgpack import MsgPackKong
+from request_callout.pdk.over_msgpack import MAX_BODY_BYTES, MsgPackKong, calls_of
 from request_callout.server.msgpack import MsgpackServer
 from request_callout.server.sockets import ListeningSocket
 from tests.unit.pdk.recorded import stream
 from tests.unit.server.kong_side import INFO, Answers, Called, ScriptedEngine
 
+SEEN = ("kong.ctx.shared.set", ("request_callout", True))
 REQUEST_ID = ("kong.nginx.get_var", ("kong_request_id",))
 
 
@@ -62,7 +59,7 @@ class KongSide:
         return int(answer["Id"])
 
     def event(self, instance_id: int, answers: Answers | None = None) -> list[Called]:
-        """One whole event: the calls that were made, without the request's id, which is always asked for first."""
+        """One whole event: the calls that were made, without the mark at the end of an event that did not exit."""
         step = self.call("plugin.HandleEvent", {"InstanceId": instance_id, "EventName": "access"})
         calls: list[Called] = []
         while step["Data"] != "ret":
@@ -72,14 +69,15 @@ class KongSide:
                 break
             value = answers(name, args) if callable(answers) else (answers or {}).get(name)
             step = self.call("plugin.Step", {"EventId": step["EventId"], "Data": value})
-        assert calls.pop(0) == REQUEST_ID
+        if step["Data"] == "ret":
+            assert calls.pop() == SEEN
         return calls
 
 
 @contextmanager
-def serving(path: str, access: Any) -> Iterator[MsgpackServer]:
+def serving(path: str, access: Any, **options: Any) -> Iterator[MsgpackServer]:
     """A MsgPack server in this process."""
-    server = MsgpackServer(ScriptedEngine(access), INFO)
+    server = MsgpackServer(ScriptedEngine(access), INFO, **options)
     listening = ListeningSocket(path)
     acceptor = StreamServer(listening.socket, server.handle)
     acceptor.start()
@@ -110,6 +108,7 @@ def test_an_event_makes_its_calls_in_order(path: str) -> None:
     assert calls == [
         ("kong.service.request.set_header", ("X", b"a\xff")),
         ("kong.request.get_path", ()),
+        REQUEST_ID,
         ("kong.ctx.shared.set", ("callouts", {"b": [None, True, {}]})),
         ("kong.log.notice", ("nil", "true", "x")),
     ]
@@ -241,7 +240,7 @@ class PDKException(Exception):
 @pytest.mark.parametrize("lua_style", [True, False])
 def test_recorded_replies_come_out_in_the_normal_form(lua_style: bool) -> None:
     """What a running Kong sent is read as the engine wants it, in both of kong-pdk's styles."""
-    kong = MsgPackKong(Recorded(lua_style=lua_style))
+    kong = MsgPackKong(calls_of(Recorded(lua_style=lua_style)))
     wanted = {
         "kong.request.get_headers": {
             "x-dup": ["1", "2"],
@@ -274,7 +273,7 @@ def test_recorded_replies_come_out_in_the_normal_form(lua_style: bool) -> None:
 @pytest.mark.parametrize("lua_style", [True, False])
 def test_an_error_of_kong_is_a_pdk_error(lua_style: bool) -> None:
     """An error that Kong answers can be caught by a script, in both of kong-pdk's styles."""
-    kong = MsgPackKong(Recorded(lua_style=lua_style))
+    kong = MsgPackKong(calls_of(Recorded(lua_style=lua_style)))
     with pytest.raises(PdkError, match=r"kong\.vault\.get: no such vault"):
         kong.read([("kong.vault.get", ("{vault://x/y}",))])
 
@@ -283,5 +282,167 @@ def test_no_captures_are_no_captures() -> None:
     """Kong sends empty tables as lists."""
     recorded = Recorded(lua_style=False)
     recorded.answers["kong.request.get_uri_captures"] = {"unnamed": [], "named": []}
-    captures = MsgPackKong(recorded).read([("kong.request.get_uri_captures", ())])
+    captures = MsgPackKong(calls_of(recorded)).read([("kong.request.get_uri_captures", ())])
     assert captures == [{"unnamed": [], "named": {}}]
+
+
+def test_a_body_is_asked_for_even_if_nginx_has_put_it_into_a_file() -> None:
+    """Without a limit Kong would give no body from a file and end the request; a script's own limit is kept."""
+    asked = []
+
+    def call(method: str, args: tuple[Any, ...]) -> tuple[Any, None]:
+        asked.append((method, args))
+        return b"", None
+
+    MsgPackKong(call).read([("kong.request.get_raw_body", ()), ("kong.request.get_raw_body", (5,))])
+    assert asked == [("kong.request.get_raw_body", (MAX_BODY_BYTES,)), ("kong.request.get_raw_body", (5,))]
+
+
+def test_a_write_that_kong_refuses_ends_the_request_with_500(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The upstream does not get a request that is half prepared, and the mark is not set."""
+
+    def access(kong: Kong) -> None:
+        kong.write("kong.service.request.set_path", "/p")
+
+    with serving(path, access):
+        kong = KongSide(path)
+        begun = kong.call("plugin.HandleEvent", {"InstanceId": kong.start({}), "EventName": "access"})
+        answer = kong.call("plugin.StepError", {"EventId": begun["EventId"], "Data": "no such path"})
+    assert (answer["Data"]["Method"], answer["Data"]["Args"][0]) == ("kong.response.exit", 500)
+    assert "no such path" in caplog.text
+
+
+def test_steps_of_an_event_may_come_over_any_connection(path: str) -> None:
+    """Kong takes whatever connection its pool has for each step."""
+
+    def access(kong: Kong) -> None:
+        kong.write("kong.log.notice", *kong.read([("kong.request.get_path", ()), ("kong.request.get_method", ())]))
+
+    with serving(path, access):
+        kong = KongSide(path)
+        step = kong.call("plugin.HandleEvent", {"InstanceId": kong.start({}), "EventName": "access"})
+        calls = []
+        for value in ("/p", "GET", None, None):
+            calls.append((step["Data"]["Method"], tuple(step["Data"]["Args"])))
+            step = KongSide(path).call("plugin.Step", {"EventId": step["EventId"], "Data": value})
+    assert step["Data"] == "ret"
+    assert calls[2:] == [("kong.log.notice", ("/p", "GET")), SEEN]
+
+
+def test_an_event_whose_kong_has_vanished_ends(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """If no step comes in time the event ends and is forgotten; a step that comes later is answered with 500."""
+    ended = Event()
+
+    def access(kong: Kong) -> None:
+        try:
+            kong.read([("kong.request.get_path", ())])
+        finally:
+            ended.set()
+
+    with serving(path, access, step_timeout_s=0.05) as server:
+        kong = KongSide(path)
+        begun = kong.call("plugin.HandleEvent", {"InstanceId": kong.start({}), "EventName": "access"})
+        assert ended.wait(20)
+        gevent.idle()
+        assert server.busy == 0
+        answer = kong.call("plugin.Step", {"EventId": begun["EventId"], "Data": "/p"})
+    assert (answer["Data"]["Method"], answer["Data"]["Args"][0]) == ("kong.response.exit", 500)
+    assert "Kong gave no result of kong.request.get_path within 0.05 s" in caplog.text
+
+
+def test_an_event_ends_when_kong_is_not_there_to_take_its_call(path: str) -> None:
+    """A connection that Kong closed while the plugin was at work ends the event at once, without the wait."""
+    go_on, ended = Event(), Event()
+
+    def access(kong: Kong) -> None:
+        go_on.wait()
+        try:
+            kong.read([("kong.request.get_path", ())])
+        except ConnectionLost:
+            ended.set()
+            raise
+
+    with serving(path, access) as server:
+        kong = KongSide(path)
+        message = {"InstanceId": kong.start({}), "EventName": "access"}
+        kong.sock.sendall(msgpack.packb([0, 7, "plugin.HandleEvent", [message]]))
+        while not server.busy:
+            gevent.sleep(0)
+        kong.sock.close()
+        go_on.set()
+        assert ended.wait(20)
+        gevent.idle()
+        assert server.busy == 0
+
+
+def test_a_killed_reader_leaves_replies_in_step(path: str) -> None:
+    """When a greenlet is killed while it waits for Kong, its result does not become that of the next call."""
+
+    def access(kong: Kong) -> None:
+        reader = gevent.spawn(kong.read, [("kong.request.get_path", ())])
+        asked.wait()
+        reader.kill()
+        kong.write("kong.log.notice", kong.read([("kong.request.get_method", ())])[0])
+
+    asked = Event()
+
+    def answer(name: str, args: tuple[Any, ...]) -> Any:
+        if name == "kong.request.get_path":
+            asked.set()
+            gevent.sleep(0)
+            return "/p"
+        return "GET" if name == "kong.request.get_method" else None
+
+    with serving(path, access):
+        kong = KongSide(path)
+        calls = kong.event(kong.start({}), answer)
+    assert [name for name, _ in calls] == ["kong.request.get_path", "kong.request.get_method", "kong.log.notice"]
+    assert calls[-1][1] == ("GET",)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc1",
+        b"\x00",
+        b"GET / HTTP/1.1\r\n",
+        msgpack.packb([0, 1, "plugin.HandleEvent"]),
+        msgpack.packb([1, 1, None, None]),
+        msgpack.packb([0, 1, 2, [3]]),
+        b"\xdd\xff\xff\xff\xff",
+        b"\x81\x90\x01",
+    ],
+)
+def test_what_is_not_the_protocol_ends_that_connection_only(path: str, data: bytes) -> None:
+    """A connection with other bytes is closed, and another goes on."""
+    with serving(path, lambda kong: None):
+        good, bad = KongSide(path), KongSide(path)
+        instance_id = good.start({})
+        bad.sock.sendall(data)
+        assert bad.sock.recv(1) == b""
+        assert good.event(instance_id) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "argument"),
+    [
+        ("HandleEvent", None),
+        ("HandleEvent", {"InstanceId": [], "EventName": "access"}),
+        ("Step", {}),
+        ("Step", {"EventId": {}}),
+        ("StepError", 7),
+    ],
+)
+def test_a_bad_command_of_an_event_is_answered_with_500(path: str, method: str, argument: Any) -> None:
+    """Never with an error, which would let the request through to the upstream."""
+    with serving(path, lambda kong: None):
+        answer = KongSide(path).call(f"plugin.{method}", argument)
+    assert (answer["Data"]["Method"], answer["Data"]["Args"][0]) == ("kong.response.exit", 500)
+
+
+def test_the_guard_is_named_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever starts the server on MsgPack is told that Kong fails open, and what to do."""
+    MsgpackServer(ScriptedEngine(lambda kong: None), INFO)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "examples/msgpack-guard" in record.getMessage()

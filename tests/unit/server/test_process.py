@@ -5,84 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import stat
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.server.kong_side import Closed, KongSide
-
-ROOT = Path(__file__).parents[3]
-
-
-class Process:
-    """A server process whose log is read as it comes."""
-
-    def __init__(self, *command: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        self.log = ""
-
-    def wait_for(self, words: str) -> None:
-        """Read the log until these words come."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log += line
-            if words in line:
-                return
-        raise AssertionError(f"{words!r} never came:\n{self.log}")
-
-    def end(self) -> int:
-        """Wait for the end; gives the exit status."""
-        assert self.process.stderr is not None
-        self.log += self.process.stderr.read()
-        return self.process.wait(20)
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    started = []
-
-    def start_one(*command: str) -> Process:
-        process = Process(*command)
-        started.append(process)
-        return process
-
-    yield start_one
-    for process in started:
-        process.process.kill()
-        process.process.wait()
-        assert process.process.stderr is not None
-        process.process.stderr.close()
+from tests.unit.server.kong_side import Closed
+from tests.unit.server.processes import Start, connect, fake_server
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tmp_path / "plugin.sock")
-
-
-def fake_server(start: Start, path: str, *options: str, grace_s: float = 20) -> Process:
-    process = start("tests.unit.server.fake_server", path, str(grace_s), *options)
-    process.wait_for("listening on")
-    return process
-
-
-def connect(path: str) -> KongSide:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(20)
-    sock.connect(path)
-    return KongSide(sock)
 
 
 PATH = {"kong.request.get_path": "/p"}
@@ -177,7 +111,7 @@ def test_a_server_taken_over_leaves_the_others_socket(start: Start, path: str) -
     old = fake_server(start, path)
     kong = connect(path)
     instance_id = kong.start({})
-    fake_server(start, path, "take-over")
+    fake_server(start, path, "take_over")
     assert kong.event(instance_id, PATH) == CALLS
     old.signal(signal.SIGTERM)
     assert old.end() == 0

@@ -1,0 +1,210 @@
+"""The parts of the benchmark that need nothing but this package; ``native`` has the one that needs nginx."""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench import cases
+from bench.load import Driver, Load, MsgPackConnection, median
+from bench.processes import ROOT, Measured, naive_server, plugin_server, service
+from bench.report import Part
+
+
+def client(kind: str, url: str, at_once: int, calls: int = 1000) -> dict[str, float]:
+    """One measurement of an HTTP client alone."""
+    command = [sys.executable, "-m", "bench.client", kind, f"{url}/token", str(calls), str(at_once)]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    figures: dict[str, float] = json.loads(output)
+    return figures
+
+
+def medians(found: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each figure."""
+    return {name: statistics.median(one[name] for one in found) for name in found[0]}
+
+
+def events(rounds: int) -> Part:
+    """The token-injection case: this server, the same with a script, and the naive plugin."""
+    part = Part("a. Token injection: one POST, one upstream header")
+    with service() as called, plugin_server() as ours, naive_server() as naive:
+        url = f"{called.address}/token"
+        for connections in (1, 16):
+            drivers: dict[str, tuple[Driver, int]] = {
+                "request-callout": (_driver(ours, cases.token_injection(called.address), connections), 3000),
+                "request-callout, by_lua": (_driver(ours, cases.by_script(called.address), connections), 3000),
+                "naive plugin": (_naive(naive, {"url": url}, connections), 300),
+                "naive plugin, with a Session": (_naive(naive, {"url": url, "session": True}, connections), 300),
+            }
+            measure_client = functools.partial(client, "transport", called.address, connections)
+            loads, alone = in_turns(drivers, rounds, measure_client)
+            client_us = alone["cpu_us"]
+            for name, load in loads.items():
+                figures = {"own_cpu_us": load.cpu_us - client_us} if name.startswith("request-callout") else {}
+                part.add(
+                    f"{name}, {connections} connections",
+                    **_figures(load),
+                    **figures,
+                    to_naive_ratio=load.events_per_s / loads["naive plugin"].events_per_s,
+                )
+    part.note = "own cpu: without that of the HTTP client, measured alone in the same run."
+    return part
+
+
+def stack(rounds: int) -> Part:
+    """A callout through the whole stack, and a direct call with the same client; other clients beside it."""
+    part = Part("b. A callout through the whole stack against the HTTP client alone")
+    kinds = ("transport", "geventhttpclient", "requests")
+    with service() as called, plugin_server() as ours:
+        driver = _driver(ours, cases.token_injection(called.address), 1)
+        driver.run(500)
+        loads: list[Load] = []
+        alone: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+        for _ in range(rounds):
+            loads.append(driver.run(1500))
+            for kind in kinds:
+                alone[kind].append(client(kind, called.address, 1, 300 if kind == "requests" else 1000))
+    whole, direct = median(loads), {kind: medians(figures) for kind, figures in alone.items()}
+    base = direct["transport"]
+
+    def add(name: str, p50_us: float, cpu_us: float) -> None:
+        ratios = {"p50_ratio": p50_us / base["p50_us"], "cpu_ratio": cpu_us / base["cpu_us"]}
+        part.add(name, p50_us=p50_us, cpu_us=cpu_us, **ratios)
+
+    add("client alone", base["p50_us"], base["cpu_us"])
+    add("through the whole stack", whole.p50_us, whole.cpu_us)
+    for kind in kinds[1:]:
+        add(f"{kind} alone", direct[kind]["p50_us"], direct[kind]["cpu_us"])
+    return part
+
+
+def cache(rounds: int) -> Part:
+    """A hit in the memory cache against a callout that is made."""
+    part = Part("c. Memory cache: a hit against no cache")
+    with service() as called, plugin_server() as ours:
+        for connections in (1, 16):
+            drivers = {
+                "no cache": (_driver(ours, cases.token_injection(called.address), connections), 2000),
+                "hit": (_driver(ours, cases.cached(called.address), connections), 2000),
+            }
+            loads, _ = in_turns(drivers, rounds)
+            for name, load in loads.items():
+                ratio = load.events_per_s / loads["no cache"].events_per_s
+                part.add(f"{name}, {connections} connections", **_figures(load), ratio=ratio)
+    return part
+
+
+def side_by_side(rounds: int) -> Part:
+    """Independent callouts of 50 ms, and a chain of them."""
+    part = Part("d. Callouts of 50 ms each: the time of one request")
+    with service() as called, plugin_server() as ours:
+        path = "/delay/50"
+        configs = {f"{count} independent": cases.several(called.address, count, path=path) for count in (1, 3, 10, 30)}
+        configs["3 chained"] = cases.several(called.address, 3, chained=True, path=path)
+        drivers = {name: (_driver(ours, config, 1), 5) for name, config in configs.items()}
+        loads, _ = in_turns(drivers, rounds)
+    for name, load in loads.items():
+        part.add(name, p50_ms=load.p50_us / 1000, to_one_ratio=load.p50_us / loads["1 independent"].p50_us)
+    return part
+
+
+def growth(rounds: int) -> Part:
+    """What a request costs as the configuration and the bodies grow."""
+    part = Part("e. Growth: CPU of one request")
+    with service() as called, plugin_server() as ours:
+        counts = {
+            count: (_driver(ours, cases.several(called.address, count), 1), max(1000 // count, 40))
+            for count in (1, 2, 5, 10, 20, 50)
+        }
+        sizes = {
+            size: (_driver(ours, cases.several(called.address, 1, path=f"/bytes/{size}"), 1), events)
+            for size, events in ((10**3, 1000), (10**4, 1000), (10**5, 300), (10**6, 60), (10**7, 8))
+        }
+        by_count, _ = in_turns(counts, rounds)
+        by_size, _ = in_turns(sizes, rounds)
+    for count, load in by_count.items():
+        part.add(
+            f"{count} callouts" if count > 1 else "1 callout",
+            cpu_us=load.cpu_us,
+            p50_us=load.p50_us,
+            cpu_ratio=load.cpu_us / by_count[1].cpu_us,
+            cpu_per_callout_us=load.cpu_us / count,
+        )
+    for size, load in by_size.items():
+        part.add(
+            f"a body of {size // 1000:,} KB",
+            cpu_us=load.cpu_us,
+            p50_us=load.p50_us,
+            cpu_ratio=load.cpu_us / by_size[1000].cpu_us,
+            cpu_per_kb_us=load.cpu_us / size * 1000,
+        )
+    return part
+
+
+def memory(_rounds: int, *, long: bool = False) -> Part:
+    """Resident size and open descriptors as events go by: all to their end, or most with another end."""
+    part = Part("f. Memory of the server")
+    marks = (2_000, 20_000, 200_000) if long else (2_000, 20_000)
+    mixes = {
+        "all to their end": (cases.token_injection,),
+        "half end in exit, a tenth in errors": (cases.token_injection, cases.early_exit) * 4
+        + (cases.script_error, cases.early_exit),
+    }
+    for name, mix in mixes.items():
+        with service() as called, plugin_server(quiet=True) as ours:
+            driver = Driver(ours, [case(called.address) for case in mix], 16, cases.RESULTS)
+            done, first = 0, 0
+            for mark in marks:
+                driver.run(mark - done)
+                done, resident = mark, ours.resident_kib()
+                first = first or resident
+                part.add(
+                    f"{name}: after {mark:,} events",
+                    resident_mib=resident / 1024,
+                    to_first_ratio=resident / first,
+                    descriptors=ours.descriptors(),
+                )
+            driver.close()
+    return part
+
+
+def in_turns(
+    drivers: Mapping[Any, tuple[Driver, int]], rounds: int, also: Callable[[], dict[str, float]] = dict
+) -> tuple[dict[Any, Load], dict[str, float]]:
+    """The medians of every driver's runs, and of what ``also`` gives.
+
+    All run in each round, so that what else goes on meets all alike.
+    """
+    found: dict[Any, list[Load]] = {name: [] for name in drivers}
+    others: list[dict[str, float]] = []
+    for driver, count in drivers.values():
+        driver.run(max(count // 5, 2))
+    for _ in range(rounds):
+        for name, (driver, count) in drivers.items():
+            found[name].append(driver.run(count))
+        others.append(also())
+    for driver, _ in drivers.values():
+        driver.close()
+    return {name: median(loads) for name, loads in found.items()}, medians(others)
+
+
+def _driver(server: Measured, config: dict[str, Any], connections: int) -> Driver:
+    return Driver(server, [config], connections, cases.RESULTS)
+
+
+def _naive(server: Measured, config: dict[str, Any], connections: int) -> Driver:
+    return Driver(server, [config], connections, kind=MsgPackConnection)
+
+
+def _figures(load: Load) -> dict[str, float]:
+    return {
+        "events_per_s": load.events_per_s,
+        "cpu_us": load.cpu_us,
+        "p50_us": load.p50_us,
+        "p99_us": load.p99_us,
+    }

@@ -1,0 +1,392 @@
+"""The process that starts the workers and handles no requests itself.
+
+It binds the socket and forks the workers, which accept on it; it keeps the configurations that Kong has started, for
+any worker to ask; it starts a worker again that died, or whose loop does not turn. It is one loop over signals and the
+workers' links, in plain Python: neither gevent nor Lua is loaded before the fork, so nothing of theirs is shared.
+
+When it dies itself, even by SIGKILL, its links end, and with them the workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from request_callout.server.control import (
+    Close,
+    Decoder,
+    Ended,
+    Failed,
+    Find,
+    Found,
+    Message,
+    Missing,
+    Ready,
+    Start,
+    Stop,
+    Used,
+    encode,
+)
+from request_callout.server.loads import Loads
+from request_callout.server.process import GRACE_S, STACK_SIGNAL
+from request_callout.server.readiness import ReadyFile, notify
+from request_callout.server.registry import Configurations, Registry
+from request_callout.server.restarts import Restarts
+from request_callout.server.sockets import ListeningSocket, SocketError
+
+if TYPE_CHECKING:
+    from request_callout.server.worker import Work
+
+_log = logging.getLogger(__name__)
+
+_STACK_WITHIN_S = 0.5
+_STARTED_WITHIN_S = 60.0
+_OVER_GRACE_S = 2.0
+_LINGER_S = 1.0
+_LONGEST_WAIT_S = 1.0
+_READ_BYTES = 1 << 18
+
+Build = Callable[[Registry], "Work"]
+"""Makes what a worker does, in the worker. Raises ValueError for settings that can't be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How many workers there are, and when they are given up.
+
+    ``watchdog_s``: a worker whose loop has not turned for so long is replaced; 0 for never. ``grace_s``: how long
+    requests in flight may take after SIGTERM. ``exit_with_parent``: end when the process that started this one ends.
+    """
+
+    version: str
+    workers: int = 1
+    watchdog_s: float = 5.0
+    grace_s: float = GRACE_S
+    ready_file: str | None = None
+    exit_with_parent: bool = False
+
+
+class StartFailed(Exception):
+    """The first workers could not start; the message says why."""
+
+
+class _Place:
+    """One worker's place, and the worker there, if there is one."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.restarts = Restarts()
+        self.pid: int | None = None
+        self.link: socket.socket | None = None
+        self.decoder = Decoder()
+        self.unsent = bytearray()
+        self.ready = False
+        self.born = 0.0
+        self.heard = 0.0
+        self.start_at: float | None = 0.0
+        self.kill_at: float | None = None
+
+    def __str__(self) -> str:
+        return f"worker {self.number + 1} (pid {self.pid})"
+
+
+class Supervisor:
+    """Runs workers on one listening socket until it is told to stop."""
+
+    def __init__(self, build: Build, listening: ListeningSocket, options: Options) -> None:
+        self._build = build
+        self._listening = listening
+        self._options = options
+        self._configurations = Configurations(options.version)
+        self._places = [_Place(number) for number in range(options.workers)]
+        self._loads = Loads(options.workers)
+        self._ready_file = ReadyFile(options.ready_file)
+        self._parent = os.getppid()
+        self._ready = False
+        self._failure: str | None = None
+        self._stopping_by: float | None = None
+        self._stops_wanted = 0
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = socket.socketpair()
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, finish what is in flight, and end; a second signal does not wait.
+
+        Raises StartFailed or SocketError if the first workers can't serve.
+        """
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        try:
+            while self._stopping_by is None or any(place.pid for place in self._places):
+                self._turn()
+            _log.info("stopped")
+        finally:
+            for place in self._places:
+                self._kill(place)
+            self._ready_file.remove()
+            self._listening.close()
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            self._woken.close()
+            self._waker.close()
+
+    # One turn of the loop
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        self._tick(now)
+        until = min([now + _LONGEST_WAIT_S, *self._deadlines()])
+        wait_s = max(0.0, until - now)
+        ready = self._selector.select(wait_s)
+        if time.monotonic() - now > wait_s + max(0.5, self._options.watchdog_s / 2):
+            # This process itself stood still (a paused container, a suspended machine): so did the workers.
+            for place in self._places:
+                place.heard = time.monotonic()
+        for key, events in ready:
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            else:
+                self._exchange(key.data, events)
+        for place in self._places:
+            self._reap(place)
+
+    def _deadlines(self) -> list[float]:
+        """When something is to be done although nothing happens."""
+        found = [self._stopping_by] if self._stopping_by is not None else []
+        for place in self._places:
+            found += [at for at in (place.start_at, place.kill_at) if at is not None]
+        return found
+
+    def _tick(self, now: float) -> None:
+        if self._stops_wanted == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
+            _log.warning("the process that started this one is gone")
+            self._stops_wanted = 1
+        if self._stops_wanted and self._stopping_by is None:
+            self._stop(now)
+        impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
+        for place in self._places:
+            if place.pid is not None:
+                if impatient or (place.kill_at is not None and now >= place.kill_at):
+                    os.kill(place.pid, signal.SIGKILL)
+                elif place.kill_at is None:
+                    self._watch(place, now)
+            elif place.start_at is not None and now >= place.start_at and self._stopping_by is None:
+                self._start(place, now)
+
+    def _watch(self, place: _Place, now: float) -> None:
+        """Give a worker up whose loop does not turn."""
+        limit_s = self._options.watchdog_s if place.ready else _STARTED_WITHIN_S
+        if place.pid is None or not limit_s or now - place.heard < limit_s:
+            return
+        _log.error("%s has not turned its loop for %.1f s and is replaced; its stack:", place, now - place.heard)
+        os.kill(place.pid, STACK_SIGNAL)
+        place.kill_at = now + _STACK_WITHIN_S
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self._stops_wanted += 1
+
+    def _stop(self, now: float) -> None:
+        notify("STOPPING=1")
+        self._ready_file.remove()
+        # With a successor on the path Kong has where to go: its connections can be let go one by one.
+        linger_s = 0.0 if self._listening.ours else _LINGER_S
+        self._listening.remove()
+        self._stopping_by = now + self._options.grace_s + _OVER_GRACE_S
+        for place in self._places:
+            place.start_at = None
+            self._send(place, Stop(self._options.grace_s, min(linger_s, self._options.grace_s)))
+            if place.pid is not None and not place.ready:
+                os.kill(place.pid, signal.SIGKILL)
+        _log.info("stopping")
+
+    # Workers come and go
+
+    def _start(self, place: _Place, now: float) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become_worker(place, theirs)
+        theirs.close()
+        ours.setblocking(False)
+        place.pid = pid
+        place.link = ours
+        place.decoder = Decoder()
+        place.unsent = bytearray()
+        place.ready = False
+        place.born = place.heard = now
+        place.start_at = place.kill_at = None
+        self._selector.register(ours, selectors.EVENT_READ, place)
+
+    def _become_worker(self, place: _Place, link: socket.socket) -> None:
+        """Never returns: what is above on the stack is the supervisor's."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # A link that another worker holds too would not end with the supervisor.
+            self._selector.close()
+            self._woken.close()
+            self._waker.close()
+            for other in self._places:
+                if other.link is not None:
+                    other.link.close()
+            from request_callout.server.worker import work
+
+            status = work(self._build, self._listening.socket, link, place.number, self._loads, self._options)
+        except BaseException:
+            _log.exception("worker %d ended by an error", place.number + 1)
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _reap(self, place: _Place) -> None:
+        """Take note of a worker's end."""
+        if place.pid is None:
+            return
+        pid, status = os.waitpid(place.pid, os.WNOHANG)
+        if pid == 0:
+            return
+        if place.link is not None:
+            self._exchange(place, selectors.EVENT_READ)  # its last words
+        now = time.monotonic()
+        was = str(place)
+        self._forget(place)
+        if self._stopping_by is not None:
+            return
+        if not self._ready:
+            raise StartFailed(self._failure or f"{was} {_ended(status)} before it could serve")
+        lived_s = now - place.born
+        pause_s = place.restarts.pause_s(lived_s)
+        place.start_at = now + pause_s
+        how = f"{_ended(status)}{': ' + self._failure if self._failure else ''}"
+        self._failure = None
+        if place.restarts.deaths == 1:
+            _log.error("%s %s; it is replaced now", was, how)
+        else:
+            _log.critical(
+                "%s %s AGAIN, death %d in a row, after %.1f s: it is replaced in %g s; %d of %d workers run",
+                *(was, how, place.restarts.deaths, lived_s, pause_s),
+                *(sum(other.ready for other in self._places), len(self._places)),
+            )
+
+    def _forget(self, place: _Place) -> None:
+        self._loads.absent(place.number)
+        place.pid = place.kill_at = None
+        place.ready = False
+        self._unlink(place)
+
+    def _unlink(self, place: _Place) -> None:
+        if place.link is not None:
+            self._selector.unregister(place.link)
+            place.link.close()
+            place.link = None
+
+    def _kill(self, place: _Place) -> None:
+        if place.pid is not None:
+            os.kill(place.pid, signal.SIGKILL)
+            os.waitpid(place.pid, 0)
+            self._forget(place)
+
+    # Links
+
+    def _exchange(self, place: _Place, events: int) -> None:
+        if place.link is None:
+            return
+        if events & selectors.EVENT_WRITE:
+            self._flush(place)
+        if place.link is None or not events & selectors.EVENT_READ:
+            return
+        while True:
+            try:
+                data = place.link.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._unlink(place)  # its end will be noticed too
+                return
+            place.heard = time.monotonic()
+            for message in place.decoder.feed(data):
+                self._answer(place, message)
+            if place.link is None:
+                return
+
+    def _answer(self, place: _Place, message: Message) -> None:
+        if isinstance(message, Start):
+            registered = self._configurations.start(message.config.encode("latin-1"))
+            self._send(place, Found.of(message.number, registered))
+        elif isinstance(message, Find):
+            found = self._configurations.find(message.instance_id)
+            self._send(place, Missing(message.number) if found is None else Found.of(message.number, found))
+        elif isinstance(message, Close):
+            self._configurations.close(message.instance_id)
+        elif isinstance(message, Used):
+            ended = self._configurations.sweep({one: place.heard - ago_s for one, ago_s in message.ids})
+            if ended:
+                for other in self._places:
+                    self._send(other, Ended(list(ended)))
+        elif isinstance(message, Failed):
+            self._failure = message.reason
+        elif isinstance(message, Ready):
+            place.ready = True
+            if not self._ready and all(other.ready for other in self._places):
+                self._announce()
+
+    def _announce(self) -> None:
+        """All workers accept, so Kong's first connections spread over them: from now on the path is ours."""
+        self._listening.publish()
+        self._ready = True
+        self._ready_file.write()
+        notify(f"READY=1\nMAINPID={os.getpid()}")
+        _log.info("listening on %s", self._listening.path)
+
+    def _send(self, place: _Place, message: Message) -> None:
+        if place.link is not None:
+            place.unsent += encode(message)
+            self._flush(place)
+
+    def _flush(self, place: _Place) -> None:
+        """Send what the link takes: a worker that stands still must not stop this process."""
+        if place.link is None:
+            return
+        try:
+            while place.unsent:
+                del place.unsent[: place.link.send(place.unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return  # its end comes as the end of what it sends
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if place.unsent else 0)
+        self._selector.modify(place.link, events, place)
+
+
+def _ended(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+__all__ = ["Build", "Options", "SocketError", "StartFailed", "Supervisor"]
