@@ -66,7 +66,7 @@ def events(rounds: int) -> Part:
                     to_naive_ratio=load.events_per_s / loads["naive plugin"].events_per_s,
                 )
     part.note = (
-        "without client: the CPU without that of the HTTP client measured alone in the same run. own code: in a process "
+        "without client: CPU without that of the HTTP client measured alone in the same run. own code: in a process "
         "of its own, without Kong's socket and without the HTTP client."
     )
     return part
