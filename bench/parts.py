@@ -18,7 +18,16 @@ from bench.report import Part
 
 def client(kind: str, url: str, at_once: int, calls: int = 1000) -> dict[str, float]:
     """One measurement of an HTTP client alone."""
-    command = [sys.executable, "-m", "bench.client", kind, f"{url}/token", str(calls), str(at_once)]
+    return _module("bench.client", kind, f"{url}/token", str(calls), str(at_once))
+
+
+def inside(case: str) -> dict[str, float]:
+    """One measurement of our own code alone."""
+    return _module("bench.inside", case)
+
+
+def _module(name: str, *arguments: str) -> dict[str, float]:
+    command = [sys.executable, "-m", name, *arguments]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     figures: dict[str, float] = json.loads(output)
     return figures
@@ -31,6 +40,7 @@ def medians(found: list[dict[str, float]]) -> dict[str, float]:
 
 def events(rounds: int) -> Part:
     """The token-injection case: this server, the same with a script, and the naive plugin."""
+    cases_of = {"request-callout": "token_injection", "request-callout, by_lua": "by_script"}
     part = Part("a. Token injection: one POST, one upstream header")
     with service() as called, plugin_server() as ours, naive_server() as naive:
         url = f"{called.address}/token"
@@ -45,14 +55,20 @@ def events(rounds: int) -> Part:
             loads, alone = in_turns(drivers, rounds, measure_client)
             client_us = alone["cpu_us"]
             for name, load in loads.items():
-                figures = {"own_cpu_us": load.cpu_us - client_us} if name.startswith("request-callout") else {}
+                figures = {}
+                if name in cases_of:
+                    figures["without_client_us"] = load.cpu_us - client_us
+                    figures["own_code_us"] = statistics.median(inside(cases_of[name])["cpu_us"] for _ in range(3))
                 part.add(
                     f"{name}, {connections} connections",
                     **_figures(load),
                     **figures,
                     to_naive_ratio=load.events_per_s / loads["naive plugin"].events_per_s,
                 )
-    part.note = "own cpu: without that of the HTTP client, measured alone in the same run."
+    part.note = (
+        "without client: CPU without that of the HTTP client measured alone in the same run. own code: in a process "
+        "of its own, without Kong's socket and without the HTTP client."
+    )
     return part
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,8 @@ class Measured:
 
 
 def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    # The fine count is of living threads only: it is the right one where threads do not come and go.
-    if len(tasks) == 1:
-        return int((tasks[0] / "schedstat").read_text().split()[0]) / 1e9
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """By the CPU-time clock that Linux has for every process (see ``clock_getcpuclockid``), in nanoseconds."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 @contextmanager

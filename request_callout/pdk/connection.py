@@ -10,24 +10,29 @@ exchange goes on where the killed one stopped, and replies are never matched to 
 
 from __future__ import annotations
 
+from gevent import sleep
 from gevent.socket import socket, wait_readwrite
 
 from request_callout.engine.kong import ConnectionLost
 from request_callout.pdk.protobuf import MAX_FRAME_BYTES, FrameDecoder
 
 _READ_BYTES = 65536
+_IN_A_ROW = 4
+"""Commands taken before other connections get their turn: an answer from the cache waits for nothing, so that one busy
+connection kept 15 others waiting for up to 43 ms."""
 
 
 class Connection:
     """Frames over one gevent socket. For one greenlet at a time."""
 
-    __slots__ = ("_decoder", "_owed", "_socket", "_unsent")
+    __slots__ = ("_decoder", "_in_a_row", "_owed", "_socket", "_unsent")
 
     def __init__(self, sock: socket, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._socket = sock
         self._decoder = FrameDecoder(max_frame_bytes)
         self._unsent = memoryview(b"")
         self._owed = 0
+        self._in_a_row = 0
 
     @property
     def owed(self) -> int:
@@ -65,6 +70,10 @@ class Connection:
 
     def next_frame(self) -> bytes | None:
         """Wait for a frame that nobody asked for (a command); None at the end of the connection."""
+        self._in_a_row += 1
+        if self._in_a_row > _IN_A_ROW:
+            self._in_a_row = 0
+            sleep(0)
         while True:
             command = self._decoder.next_frame()
             if command is not None:

@@ -20,7 +20,7 @@ from kong_pdk.exception import PluginServerException  # type: ignore[import-unty
 from kong_pdk.listener import UnixStreamServer  # type: ignore[import-untyped]
 
 from request_callout.server.instances import Engine, Instances
-from request_callout.server.msgpack_events import STEP_TIMEOUT_S, Answer, EventServer, pack, refusal
+from request_callout.server.msgpack_events import STEP_TIMEOUT_S, Answer, EventServer, refusal
 from request_callout.server.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -143,15 +143,15 @@ class _Commands(UnixStreamServer):  # type: ignore[misc]
         result = self._result(method, args)
         if isinstance(result, Answer):
             try:
-                sock.sendall(_BEGIN + pack(number) + _NO_ERROR + result.packed)
+                sock.sendall(_BEGIN + msgpack.packb(number) + _NO_ERROR + result.packed)
             except OSError:
                 if result.event is not None:
                     result.event.abandon()
                 raise
         elif isinstance(result, PluginServerException):
-            sock.sendall(pack([1, number, str(result), None]))
+            sock.sendall(msgpack.packb([1, number, str(result), None]))
         else:
-            sock.sendall(pack([1, number, None, result]))
+            sock.sendall(msgpack.packb([1, number, None, result]))
 
     def _result(self, method: str, args: list[Any]) -> Any:
         """What a command gives, or a PluginServerException for Kong to read."""
