@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.socket import SHUT_RD, socket
+from gevent.socket import MSG_PEEK, SHUT_RD, SHUT_RDWR, SHUT_WR, socket
 
 from request_callout.engine.kong import ConnectionLost
 from request_callout.pdk.connection import Connection
@@ -44,6 +44,9 @@ from request_callout.server.instances import INTERNAL_ERROR, Instances
 _log = logging.getLogger(__name__)
 
 
+_QUIET_S = 0.05
+
+
 class _Refused(Exception):
     """A command that is answered by closing the connection."""
 
@@ -57,7 +60,8 @@ class ProtobufServer:
         self._name: str = info["Name"]
         self._phases = frozenset(info["Phases"])
         self._max_frame_bytes = max_frame_bytes
-        self._busy: dict[socket, bool] = {}
+        # How often each connection has begun or ended a command: an odd number is one that is being answered.
+        self._turns: dict[socket, int] = {}
         self._stopping = False
         self._none_connected = Event()
         self._give_away: Callable[[socket], bool] | None = None
@@ -69,19 +73,23 @@ class ProtobufServer:
     @property
     def busy(self) -> int:
         """How many commands are being answered."""
-        return sum(self._busy.values())
+        return sum(turns & 1 for turns in self._turns.values())
 
     def handle(self, sock: socket, _address: object = None) -> None:
         """Serve one connection until Kong or this server closes it."""
         connection = Connection(sock, self._max_frame_bytes)
-        self._busy[sock] = False
+        self._turns[sock] = 0
+        given = False
         try:
             while (command := connection.next_frame()) is not None:
-                self._busy[sock] = True
-                if not self._answer(sock, connection, decode_call(command)) or self._stopping:
+                self._turns[sock] += 1
+                if not self._answer(sock, connection, decode_call(command)):
                     break
-                self._busy[sock] = False
-                if self._give_away is not None and connection.at_rest and self._give_away(sock):
+                self._turns[sock] += 1
+                if self._stopping:
+                    _take_no_more(sock)
+                elif self._give_away is not None and connection.at_rest and self._give_away(sock):
+                    given = True
                     break
         except _Refused as reason:
             _log.warning("connection closed: %s", reason)
@@ -92,29 +100,34 @@ class ProtobufServer:
         except Exception:
             _log.exception("connection closed: unexpected error")
         finally:
-            del self._busy[sock]
+            del self._turns[sock]
+            if not given:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(SHUT_RDWR)  # gevent may close a moment later, and Kong is to know now
             sock.close()
-            if self._stopping and not self._busy:
+            if self._stopping and not self._turns:
                 self._none_connected.set()
 
     def stop(self, grace_s: float, linger_s: float = 0.0) -> int:
         """Take no more commands, wait until those in flight are answered; gives how many were not within the time.
 
-        For ``linger_s`` seconds idle connections are left open, and closed after their next answer. Kong may be about
-        to use one, and when it finds it closed while it writes, its client gets 500; one that is closed right after an
-        answer it does not use again.
+        When Kong writes on a connection that was closed under its hands, its client gets 500. So for ``linger_s``
+        seconds commands are still taken, and only connections that have been quiet for a moment are closed.
         """
+        begun = time.monotonic()
+        before: dict[socket, int] = {}
+        while self._turns and time.monotonic() - begun < linger_s:
+            gevent.sleep(_QUIET_S)
+            for sock, turns in list(self._turns.items()):
+                if before.get(sock) == turns and not turns & 1:
+                    _take_no_more(sock)
+            before = dict(self._turns)
         self._stopping = True
-        deadline = time.monotonic() + grace_s
-        if self._busy and linger_s:
-            self._none_connected.wait(linger_s)
-        for sock, busy in list(self._busy.items()):
-            if not busy:
-                with contextlib.suppress(OSError):
-                    # A command that has arrived already is still read, and answered.
-                    sock.shutdown(SHUT_RD)
-        if self._busy:
-            self._none_connected.wait(max(0.0, deadline - time.monotonic()))
+        for sock, turns in list(self._turns.items()):
+            if not turns & 1:
+                _take_no_more(sock)
+        if self._turns:
+            self._none_connected.wait(max(0.0, begun + grace_s - time.monotonic()))
         return self.busy
 
     def _answer(self, sock: socket, connection: Connection, command: RpcCall) -> bool:
@@ -170,3 +183,12 @@ class ProtobufServer:
         except ConnectionLost as error:
             _log.warning("instance %d: the request ended inside Kong: %s", command.instance_id, error)
             return False
+
+
+def _take_no_more(sock: socket) -> None:
+    """End what Kong can send; what it has sent already is still read, and answered."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(SHUT_RD)
+        if not sock.recv(1, MSG_PEEK):
+            # Nothing to answer: Kong is to see the end before it takes this connection for a request.
+            sock.shutdown(SHUT_WR)
