@@ -17,7 +17,9 @@ from request_callout.config.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMAND = re.compile(r"(?:^|[\s/])request-callout ((?:serve|dump|validate|gateway|demo)\b[^\n#>|&]*)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo)\b[^\n#>|&]*)", re.MULTILINE
+)
 
 
 def commands_of(name: str) -> list[str]:
