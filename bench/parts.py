@@ -116,16 +116,23 @@ def cache(rounds: int) -> Part:
 
 
 def side_by_side(rounds: int) -> Part:
-    """Independent callouts of 50 ms, and a chain of them."""
-    part = Part("d. Callouts of 50 ms each: the time of one request")
+    """Independent callouts of 50 and of 300 ms, and chains of them."""
+    part = Part("d. Callouts side by side: the time of one request")
     with service() as called, plugin_server() as ours:
-        path = "/delay/50"
-        configs = {f"{count} independent": cases.several(called.address, count, path=path) for count in (1, 3, 10, 30)}
-        configs["3 chained"] = cases.several(called.address, 3, chained=True, path=path)
-        drivers = {name: (_driver(ours, config, 1), 5) for name, config in configs.items()}
+        shapes = [(50, count, False) for count in (1, 3, 10, 30)] + [(50, 3, True)]
+        shapes += [(300, 1, False), (300, 3, False), (300, 2, True)]
+        drivers = {
+            shape: (
+                _driver(ours, cases.several(called.address, shape[1], chained=shape[2], path=f"/delay/{shape[0]}"), 1),
+                5,
+            )
+            for shape in shapes
+        }
         loads, _ = in_turns(drivers, rounds)
-    for name, load in loads.items():
-        part.add(name, p50_ms=load.p50_us / 1000, to_one_ratio=load.p50_us / loads["1 independent"].p50_us)
+    for (delay_ms, count, chained), load in loads.items():
+        one_us = loads[delay_ms, 1, False].p50_us
+        name = f"{count} of {delay_ms} ms, {'chained' if chained else 'independent'}"
+        part.add(name, p50_ms=load.p50_us / 1000, to_one_ratio=load.p50_us / one_us)
     return part
 
 

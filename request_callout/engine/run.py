@@ -54,7 +54,7 @@ class Run:
         if self._request_id is None:
             try:
                 self._request_id = self.client.part("request_id") or "-"
-            except (ConnectionLost, BodyFileError):
+            except Exception:  # asked for while something else is being told: nothing may come in its way
                 self._request_id = "-"
         return self._request_id
 
