@@ -292,3 +292,11 @@ def test_a_failed_callout_is_in_the_context(access: Access, httpserver: HTTPServ
     assert kong.answer is not None
     assert kong.answer[1] == b"423: locked"
     assert kong.shared()["auth"]["request"]["error"] == {"reason": "code", "err": "status 423", "http_code": 423}
+
+
+def test_what_frames_the_message_is_not_cleared(access: Access) -> None:
+    """With ``upstream.headers.forward: false`` all is cleared but what frames the message or names its target."""
+    client = {"host": "h", "content-length": "3", "connection": "close", "transfer-encoding": "chunked", "x-a": "1"}
+    kong = KongDouble(kong__request__get_headers=client)
+    access({"callouts": [], "upstream": {"headers": {"forward": False}}}, kong)
+    assert kong.written("kong.service.request.clear_header") == [("x-a",)]

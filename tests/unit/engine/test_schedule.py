@@ -123,3 +123,12 @@ def test_a_killed_event_leaves_no_step_behind() -> None:
     started.wait(5)
     event.kill()
     assert {"0 killed", "1 killed"} <= set(steps.events)
+
+
+def test_nothing_later_starts_after_a_failure() -> None:
+    """While earlier steps are brought to their end, a later one that waited for them does not start any more."""
+    steps = Steps(s0=one_after_the_other(*[lambda: gevent.sleep(0)] * 5), s1=failing("second"))
+    with pytest.raises(Ended, match="second"):
+        run_steps(plan(set(), set(), {0}), steps)
+    assert "0 done" in steps.events
+    assert "2 starts" not in steps.events
