@@ -183,10 +183,10 @@ class Context:
         self.records[name] = record
         if record.response is None:
             return
-        for member in record.not_stored:
-            record.response.pop(member, None)
+        for key in record.not_stored:
+            record.response.pop(key, None)
             if name in self._in_lua and self._lua is not None:
-                self._lua.set(("callouts", name, "response", member), None)
+                self._lua.set(("callouts", name, "response", key), None)
 
     def read_back(self, script: Script, name: str, *path: str) -> Value:
         """What a script left at ``callouts.NAME.PATH``; raises ScriptError at the script for what can't leave Lua."""

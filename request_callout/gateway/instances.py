@@ -19,6 +19,10 @@ class StartFailed(Exception):
     """An instance could not be started: the request ends with 500."""
 
 
+class RpcError(Exception):
+    """What Kong's RPC returns as an error, in its words."""
+
+
 class NotClaimed(Exception):
     """Another request took too long to start the instance."""
 

@@ -15,7 +15,7 @@ import orjson
 
 from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
-from request_callout.gateway.instances import Handed, Instances, NotClaimed, StartFailed
+from request_callout.gateway.instances import Handed, Instances, NotClaimed, RpcError, StartFailed
 from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.gateway.socket_pool import Connection, SocketPool
 from request_callout.values import Value
@@ -38,10 +38,6 @@ _STEPS = {
 _MULTI_MAPS = frozenset({"kong.request.get_query", "kong.request.get_headers"})
 
 
-class _RpcError(Exception):
-    """What Kong's RPC returns as an error, in its words."""
-
-
 class MsgpackClient:
     """The plugin server, spoken to as Kong does on MsgPack:1."""
 
@@ -56,7 +52,7 @@ class MsgpackClient:
             try:
                 instance_id = await self._instances.id_of(handed)
                 await self._bridge(exchange, around, instance_id)
-            except (_RpcError, NotClaimed) as error:
+            except (RpcError, NotClaimed) as error:
                 if "no plugin instance" not in str(error).lower():
                     _LOG.error("plugin server: %s", error)
                     return
@@ -80,7 +76,7 @@ class MsgpackClient:
         config = orjson.dumps(handed.config).decode()
         try:
             status = await self._call("plugin.StartInstance", {"Name": "request-callout", "Config": config})
-        except _RpcError as error:
+        except RpcError as error:
             raise StartFailed(str(error)) from None
         identity = status.get("Id") if isinstance(status, dict) else None
         return identity if isinstance(identity, int) else None
@@ -88,7 +84,7 @@ class MsgpackClient:
     async def _close(self, instance_id: int) -> None:
         try:
             await self._call("plugin.CloseInstance", instance_id)
-        except (_RpcError, PdkFailure) as error:
+        except (RpcError, PdkFailure) as error:
             _LOG.debug("closing an instance: %s", error)
 
     async def _bridge(self, exchange: Exchange, around: Surroundings, instance_id: int) -> None:
@@ -111,22 +107,22 @@ class MsgpackClient:
             step = await self._call(step_name, answer)
 
     async def _call(self, method: str, argument: Any) -> Any:
-        """Make one call over a connection of the pool and give its result; raises _RpcError or PdkFailure."""
+        """Make one call over a connection of the pool and give its result; raises RpcError or PdkFailure."""
         self._message_id += 1
         message_id = self._message_id
         try:
             connection = await self._pool.connect()
         except OSError as error:
-            raise _RpcError(f"trying to connect: {(error.strerror or str(error)).lower()}") from None
+            raise RpcError(f"trying to connect: {(error.strerror or str(error)).lower()}") from None
         request = msgpack.packb([0, message_id, method, [argument]], unicode_errors="surrogateescape")
         answer = None
         try:
             await connection.write(request)
             answer = await _answer(connection)
         except OSError as error:
-            raise _RpcError((error.strerror or str(error)).lower()) from None
+            raise RpcError((error.strerror or str(error)).lower()) from None
         except asyncio.TimeoutError:
-            raise _RpcError("no data") from None
+            raise RpcError("no data") from None
         finally:
             if answer is None:
                 connection.close()
@@ -134,7 +130,7 @@ class MsgpackClient:
         if answer[1] != message_id:
             raise PdkFailure("unexpected RPC response ID from Go plugin server")
         if answer[2] is not None:
-            raise _RpcError(str(answer[2]))
+            raise RpcError(str(answer[2]))
         return answer[3]
 
 
@@ -150,7 +146,7 @@ async def _answer(connection: Connection) -> list[Any]:
             return message
         data = await connection.read()
         if not data:
-            raise _RpcError("no data")
+            raise RpcError("no data")
         unpacker.feed(data)
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Exchange
-from request_callout.gateway.instances import Handed, Instances, NotClaimed, StartFailed
+from request_callout.gateway.instances import Handed, Instances, NotClaimed, RpcError, StartFailed
 from request_callout.gateway.pdk import PdkFailure, Surroundings
 from request_callout.gateway.socket_pool import Connection, SocketPool
 from request_callout.pdk.protobuf import (
@@ -42,10 +42,6 @@ _LOG = logging.getLogger("request_callout.gateway")
 _VALUES = frozenset({"KV", "Struct", "ListValue"})
 
 
-class _RpcError(Exception):
-    """What Kong's RPC returns as an error, in its words."""
-
-
 class ProtobufClient:
     """The plugin server, spoken to as Kong does on ProtoBuf:1."""
 
@@ -60,7 +56,7 @@ class ProtobufClient:
             try:
                 instance_id = await self._instances.id_of(handed)
                 await self._event(exchange, around, instance_id)
-            except (_RpcError, NotClaimed) as error:
+            except (RpcError, NotClaimed) as error:
                 words = str(error).lower()
                 if "no plugin instance" not in words and "closed" not in words:
                     _LOG.error("pluginserver error: %s", error)
@@ -84,14 +80,14 @@ class ProtobufClient:
         config = orjson.dumps(handed.config)
         try:
             answer = await self._call(lambda sequence: StartInstance(sequence, "request-callout", config))
-        except _RpcError as error:
+        except RpcError as error:
             raise StartFailed(str(error)) from None
         return answer.instance_id if isinstance(answer, InstanceStatus) else None
 
     async def _close(self, instance_id: int) -> None:
         try:
             await self._call(lambda sequence: CloseInstance(sequence, instance_id))
-        except (_RpcError, PdkFailure) as error:
+        except (RpcError, PdkFailure) as error:
             _LOG.debug("closing an instance: %s", error)
 
     async def _event(self, exchange: Exchange, around: Surroundings, instance_id: int) -> None:
@@ -103,7 +99,7 @@ class ProtobufClient:
                 argument = await talk.next_frame()
                 method = METHODS.get(name.decode("utf-8", "replace"))
                 if method is None:
-                    raise _RpcError(f'method "{name.decode("utf-8", "replace")}" not found')
+                    raise RpcError(f'method "{name.decode("utf-8", "replace")}" not found')
                 if method.name in pdk.NEED_BODY:
                     await exchange.read_body()
                 try:
@@ -118,14 +114,14 @@ class ProtobufClient:
     ) -> RpcReturn | None:
         """Send a command and give its answer, None if ``bridge`` ended the request before there was one.
 
-        Raises _RpcError, or PdkFailure where Kong's code raises an error.
+        Raises RpcError, or PdkFailure where Kong's code raises an error.
         """
         self._sequence += 1
         sequence = self._sequence
         try:
             connection = await self._pool.connect()
         except OSError as error:
-            raise _RpcError(f"trying to connect: {_words(error)}") from None
+            raise RpcError(f"trying to connect: {_words(error)}") from None
         talk = _Talk(connection)
         done = False
         try:
@@ -170,11 +166,11 @@ class _Talk:
             try:
                 data = await self._connection.read()
             except OSError as error:
-                raise _RpcError(_words(error)) from None
+                raise RpcError(_words(error)) from None
             except asyncio.TimeoutError:
-                raise _RpcError("timeout") from None
+                raise RpcError("timeout") from None
             if not data:
-                raise _RpcError("closed")
+                raise RpcError("closed")
             self._frames.feed(data)
 
     @property

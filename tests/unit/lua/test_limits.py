@@ -276,3 +276,12 @@ def test_a_large_json_body_is_within_the_default_limits(document: list[Value]) -
     count, size = cast("list[int]", bench.result(source))
     assert count == len(document)
     assert size > 500_000
+
+
+def test_two_megabytes_of_json_can_be_decoded() -> None:
+    """A script may decode a body of two megabytes under the default limits."""
+    document = [{"id": n, "name": f"user {n}", "tags": ["a", "b"], "score": 1.5 * n, "no": None} for n in range(25_000)]
+    text = json.dumps(document)
+    assert len(text) > 1_900_000
+    bench = Bench({"kong.request.get_raw_body": text})
+    assert bench.result("return #require('cjson').decode(kong.request.get_raw_body())") == len(document)
