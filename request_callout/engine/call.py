@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
+from request_callout.engine.params import Params
 
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
@@ -40,9 +41,9 @@ class Call:
         return self.callout.config.request.method if self._record is None else self._record.params.method
 
     @property
-    def request_url(self) -> str | None:
-        """What was called, None if it never came to a request."""
-        return None if self._record is None else self._record.params.full_url()
+    def params(self) -> Params | None:
+        """What was sent, None if it never came to a request."""
+        return None if self._record is None else self._record.params
 
     @property
     def record(self) -> CalloutRecord:

@@ -54,9 +54,18 @@ class CalloutRecord:
     response: dict[str, Value] | None = None
     not_stored: tuple[str, ...] = ()
     """Members of the response that nothing after ``response.by_lua`` may see."""
+    response_bytes: int = 0
+    """How long the response's body is, as received."""
+
+    @property
+    def body_bytes(self) -> int:
+        """How long the longer of the two bodies is."""
+        return max(self.response_bytes, len(self.params.body_bytes() or b""))
 
     def request_table(self, *, secrets: bool = True) -> dict[str, Value]:
         """The table ``request``."""
+        if self.params.untried is not None and not self.retries and self.error is None:
+            return self.params.untried
         table: dict[str, Value] = {
             "params": self.params.table(secrets=secrets),
             "retries": self.retries,

@@ -64,7 +64,8 @@ class Params:
     """One callout request, ready but for what a script may still change.
 
     ``url`` may have a query of its own; ``query`` is the encoded rest that is added to it. ``body`` is bytes, or a
-    value that is sent as JSON. ``key`` is the last cache key that was made of them, and for whom.
+    value that is sent as JSON. ``key`` is the last cache key that was made of them, and for whom; ``untried`` is the
+    table ``request`` before any retry, and ``shown_url`` the URL for logs, both of params that are kept.
     """
 
     url: str
@@ -81,12 +82,14 @@ class Params:
     _table: Kept | None = None
     _encoded_body: bytes | None = None
     key: tuple[object, str] | None = None
+    untried: Kept | None = None
+    shown_url: str | None = None
 
     def keep(self) -> None:
         """These params are for many requests: make once what is made of them."""
-        self._encoded_body = self.body_bytes()
         if self.proxy is None:  # else there are two tables
             self._table = Kept(self.table())
+            self.untried = Kept({"params": self._table, "retries": [], "n_retries": 0})
 
     def full_url(self) -> str:
         """The URL as it is sent."""
@@ -97,9 +100,11 @@ class Params:
 
     def body_bytes(self) -> bytes | None:
         """The body as it is sent."""
-        if self._encoded_body is not None:
-            return self._encoded_body
-        return self.body if self.body is None or isinstance(self.body, bytes) else json.encode(self.body)
+        if self.body is None or isinstance(self.body, bytes):
+            return self.body
+        if self._encoded_body is None:
+            self._encoded_body = json.encode(self.body)
+        return self._encoded_body
 
     def table(self, *, secrets: bool = True) -> dict[str, Value]:
         """The table ``request.params``; without ``secrets`` the proxy's password is left out."""

@@ -34,7 +34,9 @@ def _share_context(run: Run, max_body_bytes: int) -> None:
     try:
         tables = run.context.tables()
         for name, table in tables.items():
-            if isinstance(table, dict):
+            # JSON is never shorter than the text in it; what scripts have left is looked through.
+            record = None if run.context.scripted else run.context.records.get(name)
+            if isinstance(table, dict) and (record is None or record.body_bytes > max_body_bytes):
                 _limit_bodies(name, table, max_body_bytes)
         if not tables:
             return
@@ -53,12 +55,20 @@ def _share_context(run: Run, max_body_bytes: int) -> None:
 
 def _limit_bodies(name: str, table: dict[str, Value], max_body_bytes: int) -> None:
     """Take the bodies over the limit out of one callout's table; what was shared with others is left as it is."""
+    table.update(_limited(name, "response", table, max_body_bytes))
     request = member(table, "request")
-    for owner, key in ((table, "response"), (request, "params")):
-        holder = member(owner, key)
-        if "body" in holder and (max_body_bytes < 0 or _is_over(max_body_bytes, holder["body"])):
-            _log.debug("callouts.%s: the body of the %s is not shared", name, key)
-            owner[key] = {one: value for one, value in holder.items() if one != "body"}
+    limited = _limited(name, "params", request, max_body_bytes)
+    if limited:
+        table["request"] = {**request, **limited}
+
+
+def _limited(name: str, key: str, owner: dict[str, Value], max_body_bytes: int) -> dict[str, Value]:
+    """``owner``'s member of this key without its body, if that is over the limit; else nothing."""
+    holder = member(owner, key)
+    if "body" not in holder or (max_body_bytes >= 0 and not _is_over(max_body_bytes, holder["body"])):
+        return {}
+    _log.debug("callouts.%s: the body of the %s is not shared", name, key)
+    return {key: {one: value for one, value in holder.items() if one != "body"}}
 
 
 def _is_over(max_bytes: int, body: Value) -> bool:
@@ -81,8 +91,9 @@ def _is_over(max_bytes: int, body: Value) -> bool:
 def _log_fields(call: Call) -> dict[str, Value]:
     redact = call.run.instance.redact
     fields: dict[str, Value] = {"latency": round(call.latency_ms, 3), "attempts": call.attempts}
-    if call.request_url is not None:
-        fields["url"] = redact(shown_url(call.request_url))
+    url = _logged_url(call)
+    if url is not None:
+        fields["url"] = url
     if call.status is not None:
         fields["status"] = call.status
     if call.failure is not None:
@@ -90,6 +101,19 @@ def _log_fields(call: Call) -> dict[str, Value]:
     if call.cache is not None:
         fields["cache"] = call.cache
     return fields
+
+
+def _logged_url(call: Call) -> str | None:
+    """The URL that was called, as it may stand in logs; None if it never came to a request."""
+    params = call.params
+    if params is None:
+        return None
+    shown = params.shown_url
+    if shown is None:
+        shown = call.run.instance.redact(shown_url(params.full_url()))
+        if params.untried is not None:
+            params.shown_url = shown
+    return shown
 
 
 def shown_url(url: str) -> str:
@@ -107,6 +131,6 @@ def log_call(call: Call, run: Run) -> None:
     if _log.isEnabledFor(logging.INFO):
         outcome = call.failure or f"status {call.status}"
         cache = f", cache {call.cache}" if call.cache else ""
-        url = "-" if call.request_url is None else shown_url(call.request_url)
+        url = _logged_url(call) or "-"
         line = f"{call.method} {url}: {outcome}, {call.latency_ms:.1f} ms, {call.attempts} attempts{cache}"
         _log.info("[%s] callout %s: %s", run.request_id(), call.name, run.instance.redact(line))

@@ -243,6 +243,7 @@ def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
     if response is not None:
         call.status = response.status
         record.response = response.table()
+        record.response_bytes = len(response.raw_body)
     call.run.context.show_outcome(call.name, record)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from request_callout.pdk.protobuf.values import decode_value, encode_value
-from request_callout.pdk.protobuf.wire import FrameError, delimited, fields, signed_32, signed_64, varint
+from request_callout.pdk.protobuf.wire import FrameError, delimited, fields, read_varint, signed_32, signed_64, varint
 from request_callout.values import Value, raw, text
 
 
@@ -105,6 +106,8 @@ class InstanceStatus:
 RpcReturn: TypeAlias = Done | PluginNames | PluginInfo | InstanceStatus
 
 _NAMES, _INFO, _START, _STATUS, _CLOSE, _EVENT = (number << 3 | 2 for number in range(31, 37))
+_SHORT_COMMAND = 48
+"""Bytes of a command that may be an event, and never holds a configuration."""
 _RETURN_NAMES, _RETURN_INFO, _RETURN_STATUS = (number << 3 | 2 for number in range(31, 34))
 
 
@@ -126,6 +129,11 @@ def encode_call(call: RpcCall) -> bytes:
 
 def decode_call(data: bytes) -> RpcCall:
     """The server's side: the command in a frame. Raises FrameError, also for a frame without a known command."""
+    if len(data) <= _SHORT_COMMAND and data[:1] == b"\x08":
+        number, at = read_varint(data, 1, len(data))
+        event = _event(data[at:])
+        if event is not None:
+            return HandleEvent(signed_64(number), *event)
     sequence = 0
     command: tuple[int, int, int] | None = None
     for tag, number, start, end in fields(data, 0, len(data)):
@@ -155,6 +163,24 @@ def decode_call(data: bytes) -> RpcCall:
     if tag == _STATUS:
         return GetInstanceStatus(sequence, instance_id)
     return GetPluginInfo(sequence, text(name)) if tag == _INFO else GetPluginNames(sequence)
+
+
+@lru_cache(maxsize=1024)
+def _event(content: bytes) -> tuple[int, str] | None:
+    """Instance and event of a command without its sequence number; None if it is no plain event.
+
+    Events come by the thousand, and those of one instance differ in their sequence number only.
+    """
+    found = list(fields(content, 0, len(content)))
+    if len(found) != 1 or found[0][0] != _EVENT:
+        return None
+    instance_id, name = 0, b""
+    for tag, number, start, end in fields(content, found[0][2], found[0][3]):
+        if tag == 0x08:
+            instance_id = signed_32(number)
+        elif tag == 0x12:
+            name = content[start:end]
+    return instance_id, text(name)
 
 
 def encode_return(answer: RpcReturn) -> bytes:

@@ -35,6 +35,8 @@ NULL = b"\x08\x01"
 
 _EXACT = 2**53
 _KEPT_NAME = 64
+_KEPT_TEXT = 32
+_KEPT_NUMBER = 1024
 _SHORT = 126
 _TEXT = tuple(bytes((0x12, size + 2, 0x1A, size)) for size in range(_SHORT))
 _ENTRY = tuple(bytes((0x0A, size)) for size in range(128))
@@ -74,10 +76,21 @@ def encode_struct(value: Mapping[str, Value], depth: int = 0) -> bytes:
     for name, member in value.items():
         if member is None:
             continue
-        entry = _name(name) if len(name) <= _KEPT_NAME else delimited(b"\x0a", raw(name))
-        # The usual kinds of members are written without a call for each of the three lengths around them: the context
-        # of a callout takes 12 us so, 24 us otherwise.
         kind = type(member)
+        # Most members are the same from request to request (a content type, a status, a count): these are kept as
+        # they go out. The others of the usual kinds are written without a call for each of the three lengths around
+        # them. The context of a callout takes 7 us so, 24 us otherwise.
+        if len(name) <= _KEPT_NAME:
+            if kind is str:
+                if len(member) <= _KEPT_TEXT:
+                    add(_text_member(name, member))
+                    continue
+            elif kind is int and -_KEPT_NUMBER <= member <= _KEPT_NUMBER:
+                add(_number_member(name, member))
+                continue
+            entry = _name(name)
+        else:
+            entry = delimited(b"\x0a", raw(name))
         if kind is str and len(member) < _SHORT:
             content = member.encode("utf-8", "surrogateescape")
             size = len(content)
@@ -91,6 +104,18 @@ def encode_struct(value: Mapping[str, Value], depth: int = 0) -> bytes:
         size = len(entry)
         add((_ENTRY[size] if size < 128 else b"\x0a" + varint(size)) + entry)
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _text_member(name: str, member: str) -> bytes:
+    """The field of a member that is a short text."""
+    return delimited(b"\x0a", _name(name) + delimited(b"\x12", delimited(b"\x1a", raw(member))))
+
+
+@lru_cache(maxsize=4096)
+def _number_member(name: str, member: int) -> bytes:
+    """The field of a member that is a small number."""
+    return delimited(b"\x0a", _name(name) + _NUMBER_MEMBER + double(member))
 
 
 def _encode_kept(value: Kept, depth: int) -> bytes:
