@@ -48,7 +48,6 @@ _log = logging.getLogger(__name__)
 
 
 _QUIET_S = 0.05
-_LET_GO_EVERY_S = 0.01
 _HANG_UP_S = 1.0
 """How long Kong may take to close a connection that was let go."""
 
@@ -116,32 +115,28 @@ class ProtobufServer:
                 with contextlib.suppress(OSError):
                     sock.shutdown(SHUT_RDWR)  # gevent may close a moment later, and Kong is to know now
             sock.close()
-            if self._stopping and not self._turns:
+            if not self._turns:
                 self._none_connected.set()
 
     def stop(self, grace_s: float, linger_s: float = 0.0) -> int:
         """Take no more commands, wait until those in flight are answered; gives how many were not within the time.
 
-        For ``linger_s`` seconds commands are still taken, and only connections that have been quiet for a moment are
-        let go.
+        For ``linger_s`` seconds commands are still taken from connections that are in use, after that one more at most.
         """
         begun = time.monotonic()
-        before: dict[socket, int] = {}
-        while self._turns and time.monotonic() - begun < linger_s:
-            gevent.sleep(_QUIET_S)
+        before = dict(self._turns)
+        self._none_connected.clear()
+        self._stopping = linger_s <= 0
+        while self._turns and time.monotonic() - begun < grace_s:
+            if len(self._let_go) == len(self._turns):
+                self._none_connected.wait(_HANG_UP_S)
+                break
+            self._none_connected.wait(_QUIET_S)
             for sock, turns in list(self._turns.items()):
                 if before.get(sock) == turns:
                     self._take_no_more(sock)
             before = dict(self._turns)
-        self._stopping = True
-        until = begun + grace_s
-        while self._turns and time.monotonic() < until:
-            for sock in list(self._turns):
-                self._take_no_more(sock)
-            if len(self._let_go) == len(self._turns):
-                self._none_connected.wait(_HANG_UP_S)
-                break
-            self._none_connected.wait(_LET_GO_EVERY_S)
+            self._stopping = time.monotonic() - begun >= linger_s
         return self.busy
 
     def _take_no_more(self, sock: socket) -> None:
