@@ -223,10 +223,11 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
     if protocol == "msgpack" and workers > 1:
         raise click.UsageError("--protocol msgpack runs in one worker: Kong spreads an event over its connections.")
     # Nothing heavier than this before the workers are forked: see the module supervisor.
-    from request_callout.server import process
+    from request_callout.server import process, stand_in
     from request_callout.server.sockets import ListeningSocket, SocketError
     from request_callout.server.supervisor import Options, StartFailed, Supervisor
 
+    awaits_successor = stand_in.leave_behind() if values["exit_with_parent"] else None
     process.set_up_logging(values["log_level"])
     process.allow_many_connections()
     settings = _settings(values)
@@ -241,6 +242,7 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
         grace_s=values["grace_s"],
         ready_file=values["ready_file"],
         exit_with_parent=values["exit_with_parent"],
+        awaits_successor=awaits_successor,
     )
     try:
         listening = ListeningSocket(

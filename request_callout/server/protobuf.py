@@ -8,15 +8,18 @@ it anew), and bytes that are no frames of the protocol.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
+import sys
+import termios
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.socket import MSG_PEEK, SHUT_RD, SHUT_RDWR, SHUT_WR, socket
+from gevent.socket import SHUT_RDWR, SHUT_WR, socket
 
 from request_callout.engine.kong import ConnectionLost
 from request_callout.pdk.connection import Connection
@@ -45,6 +48,8 @@ _log = logging.getLogger(__name__)
 
 
 _QUIET_S = 0.05
+_HANG_UP_S = 1.0
+"""How long Kong may take to close a connection that was let go."""
 
 
 class _Refused(Exception):
@@ -62,6 +67,8 @@ class ProtobufServer:
         self._max_frame_bytes = max_frame_bytes
         # How often each connection has begun or ended a command: an odd number is one that is being answered.
         self._turns: dict[socket, int] = {}
+        # Kong was told that these take no more.
+        self._let_go: set[socket] = set()
         self._stopping = False
         self._none_connected = Event()
         self._give_away: Callable[[socket], bool] | None = None
@@ -81,14 +88,16 @@ class ProtobufServer:
         self._turns[sock] = 0
         given = False
         try:
-            while (command := connection.next_frame()) is not None:
+            while (command := connection.next_frame()) is not None and sock not in self._let_go:
                 self._turns[sock] += 1
                 if not self._answer(sock, connection, decode_call(command)):
                     break
                 self._turns[sock] += 1
+                if not connection.at_rest:
+                    continue
                 if self._stopping:
-                    _take_no_more(sock)
-                elif self._give_away is not None and connection.at_rest and self._give_away(sock):
+                    self._take_no_more(sock)
+                elif self._give_away is not None and self._give_away(sock):
                     given = True
                     break
         except _Refused as reason:
@@ -101,34 +110,48 @@ class ProtobufServer:
             _log.exception("connection closed: unexpected error")
         finally:
             del self._turns[sock]
+            self._let_go.discard(sock)
             if not given:
                 with contextlib.suppress(OSError):
                     sock.shutdown(SHUT_RDWR)  # gevent may close a moment later, and Kong is to know now
             sock.close()
-            if self._stopping and not self._turns:
+            if not self._turns:
                 self._none_connected.set()
 
     def stop(self, grace_s: float, linger_s: float = 0.0) -> int:
         """Take no more commands, wait until those in flight are answered; gives how many were not within the time.
 
-        When Kong writes on a connection that was closed under its hands, its client gets 500. So for ``linger_s``
-        seconds commands are still taken, and only connections that have been quiet for a moment are closed.
+        For ``linger_s`` seconds commands are still taken from connections that are in use, after that one more at most.
         """
         begun = time.monotonic()
-        before: dict[socket, int] = {}
-        while self._turns and time.monotonic() - begun < linger_s:
-            gevent.sleep(_QUIET_S)
+        before = dict(self._turns)
+        self._none_connected.clear()
+        self._stopping = linger_s <= 0
+        while self._turns and time.monotonic() - begun < grace_s:
+            if len(self._let_go) == len(self._turns):
+                self._none_connected.wait(_HANG_UP_S)
+                break
+            self._none_connected.wait(_QUIET_S)
             for sock, turns in list(self._turns.items()):
-                if before.get(sock) == turns and not turns & 1:
-                    _take_no_more(sock)
+                if before.get(sock) == turns:
+                    self._take_no_more(sock)
             before = dict(self._turns)
-        self._stopping = True
-        for sock, turns in list(self._turns.items()):
-            if not turns & 1:
-                _take_no_more(sock)
-        if self._turns:
-            self._none_connected.wait(max(0.0, begun + grace_s - time.monotonic()))
+            self._stopping = time.monotonic() - begun >= linger_s
         return self.busy
+
+    def _take_no_more(self, sock: socket) -> None:
+        """Let a connection go, unless a command has arrived on it or is being answered.
+
+        Only what is sent is ended. When Kong writes on a connection that does not read any more, its client gets 500,
+        and a ``StartInstance`` that can't be written makes it wait for ten seconds. When Kong finds the end instead of
+        an answer, it repeats the event, and it drops a connection that ends in its pool.
+        """
+        if sock in self._let_go or self._turns[sock] & 1:
+            return
+        with contextlib.suppress(OSError):
+            if not _unread_bytes(sock):
+                sock.shutdown(SHUT_WR)
+                self._let_go.add(sock)
 
     def _answer(self, sock: socket, connection: Connection, command: RpcCall) -> bool:
         """Answer a command; gives whether the connection can take another."""
@@ -185,10 +208,5 @@ class ProtobufServer:
             return False
 
 
-def _take_no_more(sock: socket) -> None:
-    """End what Kong can send; what it has sent already is still read, and answered."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(SHUT_RD)
-        if not sock.recv(1, MSG_PEEK):
-            # Nothing to answer: Kong is to see the end before it takes this connection for a request.
-            sock.shutdown(SHUT_WR)
+def _unread_bytes(sock: socket) -> int:
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -41,6 +41,7 @@ from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
 from request_callout.server.restarts import Restarts
 from request_callout.server.sockets import ListeningSocket, SocketError
+from request_callout.server.stand_in import Awaits
 
 if TYPE_CHECKING:
     from request_callout.server.worker import Work
@@ -52,6 +53,8 @@ _STARTED_WITHIN_S = 60.0
 _OVER_GRACE_S = 2.0
 _LINGER_S = 1.0
 _LONGEST_WAIT_S = 1.0
+_SUCCESSOR_WITHIN_S = 20.0
+_LOOK_FOR_SUCCESSOR_EVERY_S = 0.05
 _READ_BYTES = 1 << 18
 
 Build = Callable[[Registry], "Work"]
@@ -64,6 +67,8 @@ class Options:
 
     ``watchdog_s``: a worker whose loop has not turned for so long is replaced; 0 for never. ``grace_s``: how long
     requests in flight may take after SIGTERM. ``exit_with_parent``: end when the process that started this one ends.
+    ``awaits_successor``: while this is so, the server serves on when it is told to end, until another has the path,
+    for 20 seconds at most.
     """
 
     version: str
@@ -72,6 +77,7 @@ class Options:
     grace_s: float = GRACE_S
     ready_file: str | None = None
     exit_with_parent: bool = False
+    awaits_successor: Awaits | None = None
 
 
 class StartFailed(Exception):
@@ -114,6 +120,7 @@ class Supervisor:
         self._failure: str | None = None
         self._stopping_by: float | None = None
         self._stops_wanted = 0
+        self._told_at: float | None = None
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
 
@@ -149,7 +156,7 @@ class Supervisor:
     def _turn(self) -> None:
         now = time.monotonic()
         self._tick(now)
-        until = min([now + _LONGEST_WAIT_S, *self._deadlines()])
+        until = min([now + self._longest_wait_s, *self._deadlines()])
         wait_s = max(0.0, until - now)
         ready = self._selector.select(wait_s)
         if time.monotonic() - now > wait_s + max(0.5, self._options.watchdog_s / 2):
@@ -165,6 +172,11 @@ class Supervisor:
         for place in self._places:
             self._reap(place)
 
+    @property
+    def _longest_wait_s(self) -> float:
+        waits = self._told_at is not None and self._stopping_by is None
+        return _LOOK_FOR_SUCCESSOR_EVERY_S if waits else _LONGEST_WAIT_S
+
     def _deadlines(self) -> list[float]:
         """When something is to be done although nothing happens."""
         found = [self._stopping_by] if self._stopping_by is not None else []
@@ -176,7 +188,7 @@ class Supervisor:
         if self._stops_wanted == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
             _log.warning("the process that started this one is gone")
             self._stops_wanted = 1
-        if self._stops_wanted and self._stopping_by is None:
+        if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
         for place in self._places:
@@ -187,6 +199,17 @@ class Supervisor:
                     self._watch(place, now)
             elif place.start_at is not None and now >= place.start_at and self._stopping_by is None:
                 self._start(place, now)
+
+    def _successor_awaited(self, now: float) -> bool:
+        """Whether to serve on although the server is told to end: another is about to take the path."""
+        awaits = self._options.awaits_successor
+        if awaits is None or self._stops_wanted > 1 or not self._ready or not self._listening.ours:
+            return False
+        if self._told_at is None:
+            self._told_at = now
+            _log.info("told to end: serving until another server takes the socket over, if Kong starts one")
+        told_s = now - self._told_at
+        return told_s < _SUCCESSOR_WITHIN_S and awaits(told_s)
 
     def _watch(self, place: _Place, now: float) -> None:
         """Give a worker up whose loop does not turn."""

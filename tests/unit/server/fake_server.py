@@ -1,6 +1,7 @@
 """A server with an engine that asks Kong for the path and sets it as a header: ``python -m ... SOCKET [OPTION=VALUE]``.
 
-Paths that mean more: see ``access``. The options are the fields of ``supervisor.Options``, and ``take_over``.
+Paths that mean more: see ``access``. The options are the fields of ``supervisor.Options``, ``take_over``
+and ``stand_in``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from request_callout.server import process
+from request_callout.server import process, stand_in
 from request_callout.server.registry import Registry
 from request_callout.server.sockets import ListeningSocket
 from request_callout.server.supervisor import Options, Supervisor
@@ -78,6 +79,7 @@ def build(registry: Registry) -> Work:
 
 if __name__ == "__main__":
     given = dict(option.split("=") for option in sys.argv[2:] if "=" in option)
+    awaits_successor = stand_in.leave_behind() if "stand_in" in sys.argv else None
     process.set_up_logging("info")
     process.allow_many_connections()
     options = Options(
@@ -87,5 +89,6 @@ if __name__ == "__main__":
         grace_s=float(given.get("grace_s", "20")),
         ready_file=given.get("ready_file"),
         exit_with_parent="exit_with_parent" in sys.argv,
+        awaits_successor=awaits_successor,
     )
     Supervisor(build, ListeningSocket(sys.argv[1], take_over="take_over" in sys.argv, publish=False), options).run()

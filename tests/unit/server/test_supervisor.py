@@ -350,6 +350,26 @@ def test_replace_and_sigterm_under_load_break_no_request(start: Start, path: str
     assert os.path.exists(path)
 
 
+@pytest.mark.parametrize("successor", [True, False])
+def test_a_command_written_to_a_connection_that_was_let_go_finds_its_end(
+    start: Start, path: str, *, successor: bool
+) -> None:
+    """Kong repeats an event whose connection ends; one that it can't write is a 500, and ten seconds for a start."""
+    old = fake_server(start, path)
+    idle = [connect(path), connect(path)]
+    for kong in idle:
+        event(kong, kong.start({}))
+    if successor:
+        fake_server(start, path, "take_over")
+    old.signal(signal.SIGTERM)
+    for kong in idle:
+        assert select.select([kong.sock], [], [], 20)[0]
+        kong.send(encode_call(StartInstance(1, "request-callout", b"{}")))
+        assert kong.sock.recv(1) == b""
+        kong.sock.close()
+    assert old.end() == 0
+
+
 def test_thousands_of_connections_leave_nothing_behind(start: Start, path: str) -> None:
     """After 2,000 connections at once, ended in every way, the worker holds no descriptor and no greenlet of them."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
