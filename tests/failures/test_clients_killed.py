@@ -106,7 +106,8 @@ def test_killed_and_reset_clients(
             others.wait_for(200, CLIENTS, began_after_s=time.monotonic())
     assert others.statuses() == {200}
     passed_with_callouts(upstream, others.answers)
-    assert (settled(server, at_rest), server.workers()) == (at_rest, workers)
+    assert settled(server, at_rest) <= at_rest
+    assert server.workers() == workers
 
 
 def test_killed_gateway(
@@ -135,4 +136,5 @@ def test_killed_gateway(
         others.wait_for(200, 50)
     assert others.statuses() <= STATUSES[protocol]
     passed_with_callouts(upstream, others.answers)
-    assert (settled(server, at_rest), server.workers()) == (at_rest, workers)
+    assert settled(server, at_rest) <= at_rest
+    assert server.workers() == workers
