@@ -128,7 +128,7 @@ def test_killed_gateway(
         for sock in asking:
             sock.close()
     held.released.set()
-    assert settled(server, at_rest) == at_rest
+    assert settled(server, at_rest) <= at_rest
     with (
         stage.gateway(tmp_path, protocol, upstream.url, configs, "--socket", server.path) as gateway,
         load(gateway.proxy, ["/free", "/held"]) as others,
