@@ -82,5 +82,5 @@ def expression() -> dict[str, Any]:
 def burning(url: str) -> dict[str, Any]:
     """The token injection, and a script that takes about a millisecond of CPU."""
     config = token_injection(url)
-    config["upstream"]["by_lua"] = "local n = 0; for i = 1, 20000 do n = n + i % 7 end; return n"
+    config["upstream"]["by_lua"] = "local n = 0; for i = 1, 100000 do n = n + i % 7 end; return n"
     return config

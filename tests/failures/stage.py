@@ -89,6 +89,7 @@ class PluginServer:
 
     def start(self) -> None:
         """Start it, and wait until it says that it serves."""
+        began_s = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -98,6 +99,7 @@ class PluginServer:
                 env={**os.environ, "NOTIFY_SOCKET": self._ready.getsockname()},
             )
         assert self._ready.recv(100).startswith(b"READY=1"), self.log.read_text()
+        self.started_in_s = time.monotonic() - began_s
 
     def kill(self) -> None:
         """Kill the supervisor and all workers at once."""
