@@ -19,7 +19,7 @@ from bench.report import Part, show, write_json
 def main() -> None:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    names = ("events", "stack", "cache", "side_by_side", "growth", "memory", "native")
+    names = ("events", "stack", "cache", "side_by_side", "growth", "memory", "workers", "native")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (5)")
     parser.add_argument("--long", action="store_true", help="200,000 events for the memory")
@@ -38,6 +38,7 @@ def main() -> None:
         "side_by_side": parts.side_by_side,
         "growth": parts.growth,
         "memory": functools.partial(parts.memory, long=given.long),
+        "workers": parts.workers,
         "native": native.measure,
     }
     done: dict[str, Part] = {}

@@ -72,3 +72,15 @@ def several(url: str, count: int, *, chained: bool = False, path: str = "/token"
             request["query"] = {"custom": {"n": f"$(callouts.c{place - 1}.response.body.expires_in)"}}
         callouts.append({"name": f"c{place}", "request": request, "response": {"body": {"decode": True}}})
     return {**SCOPE, "callouts": callouts}
+
+
+def expression() -> dict[str, Any]:
+    """No callout: a header of the upstream request from one expression."""
+    return {**SCOPE, "callouts": [], "upstream": {"headers": {"custom": {"X-Answer": "$(6 * 7)"}}}}
+
+
+def burning(url: str) -> dict[str, Any]:
+    """The token injection, and a script that takes about a millisecond of CPU."""
+    config = token_injection(url)
+    config["upstream"]["by_lua"] = "local n = 0; for i = 1, 100000 do n = n + i % 7 end; return n"
+    return config

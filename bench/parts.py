@@ -115,6 +115,29 @@ def cache(rounds: int) -> Part:
     return part
 
 
+def workers(rounds: int) -> Part:
+    """Two workers against one, on events that have nothing to do with each other."""
+    part = Part("h. Two workers against one, 16 connections")
+    with service() as called, plugin_server("--workers", "1") as one, plugin_server("--workers", "2") as two:
+        shapes = {
+            "an expression, no callout": (cases.expression(), 5000),
+            "a callout from the memory cache": (cases.cached(called.address), 3000),
+            "a callout": (cases.token_injection(called.address), 3000),
+            "a callout, 1 ms in a script": (cases.burning(called.address), 800),
+        }
+        for name, (config, count) in shapes.items():
+            loads, _ = in_turns({server: (_driver(server, config, 16), count) for server in (one, two)}, rounds)
+            for number, load in enumerate(loads.values(), 1):
+                part.add(
+                    f"{name}: {number} worker{'s' if number > 1 else ''}",
+                    **_figures(load),
+                    to_one_ratio=load.events_per_s / loads[one].events_per_s,
+                    cpu_ratio=load.cpu_us / loads[one].cpu_us,
+                )
+    part.note = "The load's own process, and the called service, take their share of the same processors."
+    return part
+
+
 def side_by_side(rounds: int) -> Part:
     """Independent callouts of 50 and of 300 ms, and chains of them."""
     part = Part("d. Callouts side by side: the time of one request")
