@@ -60,10 +60,10 @@ local function arm(co, instructions, seconds, nesting)
   thread = co
   nested = nesting
   stopped = nil
-  left = instructions
   local now = clock()
   deadline = now + seconds
   work_deadline = now + instructions / RATE
+  left = instructions -- last: from here on the hook looks at the deadlines, which must not be those of the last run
 end
 
 -- Has the clock read at the next hook: after what may have taken long without showing in instructions or memory.

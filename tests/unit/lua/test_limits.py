@@ -285,3 +285,14 @@ def test_two_megabytes_of_json_can_be_decoded() -> None:
     assert len(text) > 1_900_000
     bench = Bench({"kong.request.get_raw_body": text})
     assert bench.result("return #require('cjson').decode(kong.request.get_raw_body())") == len(document)
+
+
+def test_the_time_between_two_runs_counts_for_neither() -> None:
+    """A run has all its CPU time, however much the process has used since the last one, and wherever the hook comes."""
+    bench = Bench(lua=Lua(LuaSettings(max_instructions=2000)))  # and so 0.2 ms of CPU time
+    scripts = [bench.lua.script(f"for i = 1, {steps} do end", "by_lua") for steps in range(60)]
+    for script in scripts * 30:
+        idle = time.process_time() + 0.0003
+        while time.process_time() < idle:
+            pass
+        script.run(bench.context)
