@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 from cachetools import TLRUCache
 
-from request_callout.cache.store import CachedResponse
+from request_callout.cache.store import CachedResponse, Lease, OwnLease
 
 _Entry = tuple[CachedResponse, float]
 
 
 class MemoryStore:
     """A least-recently-used store of at most ``max_bytes``; entries end exactly when their time is over."""
+
+    shared = False
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._entries: TLRUCache[str, _Entry] = TLRUCache(
@@ -30,6 +32,10 @@ class MemoryStore:
     def put(self, key: str, response: CachedResponse, ttl_s: float) -> None:
         if ttl_s > 0 and response.size_bytes <= self._entries.maxsize:
             self._entries[key] = (response, ttl_s)
+
+    def lease(self, key: str, lease_s: float) -> Lease | None:
+        """Always: no other process sees this store."""
+        return OwnLease()
 
 
 class MemoryStores:

@@ -22,7 +22,7 @@ def callout(raw: Mapping[str, Any]) -> model.Callout:
             body_decode=response["body"]["decode"],
             by_lua=response.get("by_lua"),
         ),
-        cache_bypass=raw["cache"]["bypass"],
+        cache=model.CalloutCache(bypass=raw["cache"]["bypass"]),
     )
 
 

@@ -19,7 +19,7 @@ def caching_table(cache: model.Cache, callout: model.Callout) -> dict[str, Value
         {
             "strategy": cache.strategy,
             "cache_ttl": cache.cache_ttl_s,
-            "bypass": callout.cache_bypass,
+            "bypass": callout.cache.bypass,
             "memory": {"dictionary_name": cache.dictionary_name},
         }
     )

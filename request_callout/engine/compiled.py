@@ -79,7 +79,7 @@ class CompiledCallout:
 
     def may_cache(self, strategy: model.Strategy) -> bool:
         """Whether its responses may be kept: a script may lift the configured bypass."""
-        return strategy != "off" and (not self.config.cache_bypass or self.request_script is not None)
+        return strategy != "off" and (not self.config.cache.bypass or self.request_script is not None)
 
     @property
     def constant(self) -> bool:

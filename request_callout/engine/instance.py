@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from request_callout.cache.memory import MemoryStores
-from request_callout.cache.store import CachedResponse, Store
+from request_callout.cache.redis import RedisStores
+from request_callout.cache.store import CachedResponse, Lease, OwnLease, Store
 from request_callout.config import load
 from request_callout.config.model import Cache, Configuration
 from request_callout.config.problems import InvalidConfiguration, Problem
@@ -42,6 +43,7 @@ class Engine:
             f"kong/{settings.kong_version}/request-callout" if settings.kong_version else "kong/request-callout"
         )
         self._memory = MemoryStores(settings.memory_cache_bytes)
+        self._redis = RedisStores()
 
     def instance(self, raw: Mapping[str, Any]) -> Instance | BrokenInstance:
         """Make a configuration as Kong sends it ready to run; a bad one gives an instance that answers 500."""
@@ -54,13 +56,13 @@ class Engine:
     def store(self, cache: Cache) -> Store:
         """Where responses are kept for a configuration of the cache."""
         if cache.strategy == "redis":
-            _log.warning("cache.strategy redis is not available in this version: nothing is cached")
-            return _NoStore()
+            return self._redis.of(cache.redis)
         return self._memory.named(cache.dictionary_name)
 
     def close(self) -> None:
         """Close connections; to be called when no event is in flight."""
         self.transport.close()
+        self._redis.close()
 
 
 class Instance:
@@ -125,8 +127,13 @@ class BrokenInstance:
 class _NoStore:
     """A store that keeps nothing."""
 
+    shared = False
+
     def get(self, key: str) -> CachedResponse | None:
         return None
 
     def put(self, key: str, response: CachedResponse, ttl_s: float) -> None:
         """Forget it."""
+
+    def lease(self, key: str, lease_s: float) -> Lease | None:
+        return OwnLease()

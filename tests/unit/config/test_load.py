@@ -64,7 +64,7 @@ def test_what_is_absent_gets_the_schemas_default() -> None:
         "response.headers.store": response.headers_store,
         "response.body.store": response.body_store,
         "response.body.decode": response.body_decode,
-        "cache.bypass": config.callouts[0].cache_bypass,
+        "cache.bypass": config.callouts[0].cache.bypass,
     }
     upstream = config.upstream
     assert defaults(schema["upstream"]) == {
