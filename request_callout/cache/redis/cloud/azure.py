@@ -1,0 +1,100 @@
+"""Tokens for Azure Managed Redis and Azure Cache for Redis: access tokens of Microsoft Entra ID.
+
+The username is the object id of the identity (Azure documentation, "Use Microsoft Entra ID for cache authentication").
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import re
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import ClientSecretCredential, CredentialUnavailableError, DefaultAzureCredential
+from redis.exceptions import AuthenticationError, ConnectionError
+
+from request_callout.cache.redis.cloud.tokens import REQUEST_LIMIT_S, Source, Token
+from request_callout.config import model
+
+_SCOPE = "https://redis.azure.com/.default"
+_ERROR_CODE = re.compile(r"\bAADSTS\d+")
+_SERVER_ERROR = 500
+
+# It writes the authority's words on each failure, which name the tenant and the client.
+logging.getLogger("azure.identity").setLevel(logging.ERROR)
+logging.getLogger("msal").setLevel(logging.ERROR)
+
+
+def source(settings: model.Redis) -> Source:
+    """Tokens for ``settings.username``, or for whom the token is for; raises AuthenticationError for bad ids."""
+    try:
+        credential = _credential(settings.cloud_authentication)
+    except ValueError:
+        raise AuthenticationError("azure: azure_tenant_id or azure_client_id is no valid id") from None
+
+    def token() -> Token:
+        try:
+            access = credential.get_token(_SCOPE)
+        except AzureError as error:
+            raise _told(error) from None
+        return Token(settings.username or object_id(access.token), access.token, access.expires_on)
+
+    return token
+
+
+def object_id(token: str) -> str:
+    """The ``oid`` claim; the signature is Redis's to check. Raises AuthenticationError if there is none."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        found = claims.get("oid")
+    except (IndexError, binascii.Error, ValueError, AttributeError):
+        found = None
+    if not isinstance(found, str) or not found:
+        raise AuthenticationError("azure: the token does not say whose it is; set username to the object id")
+    return found
+
+
+def _credential(cloud: model.CloudAuthentication) -> TokenCredential:
+    """The client secret if there is one, else what the surroundings give: variables, workload or managed identity."""
+    limits = {"connection_timeout": REQUEST_LIMIT_S, "read_timeout": REQUEST_LIMIT_S, "retry_total": 1}
+    if cloud.azure_client_secret:
+        if not cloud.azure_tenant_id or not cloud.azure_client_id:
+            raise AuthenticationError("azure: azure_client_secret needs azure_tenant_id and azure_client_id")
+        return ClientSecretCredential(
+            cloud.azure_tenant_id,
+            cloud.azure_client_id,
+            cloud.azure_client_secret,
+            # The authority is Microsoft's or comes from the process's environment: there is nothing to validate.
+            disable_instance_discovery=True,
+            **limits,
+        )
+    own = {"managed_identity_client_id": cloud.azure_client_id, "workload_identity_tenant_id": cloud.azure_tenant_id}
+    return DefaultAzureCredential(
+        # What a developer's machine has is not for a server, and would start processes.
+        exclude_shared_token_cache_credential=True,
+        exclude_visual_studio_code_credential=True,
+        exclude_cli_credential=True,
+        exclude_developer_cli_credential=True,
+        exclude_powershell_credential=True,
+        exclude_broker_credential=True,
+        **{name: value for name, value in own.items() if value},  # None would hide the environment's
+        **limits,
+    )
+
+
+def _told(error: AzureError) -> AuthenticationError | ConnectionError:
+    """Without the SDK's text, which names the tenant and the client, but for Entra's own code."""
+    code = _ERROR_CODE.search(str(error))
+    if isinstance(error, CredentialUnavailableError):
+        return AuthenticationError("azure: no credentials: neither configured nor found in the surroundings")
+    if isinstance(error, ClientAuthenticationError):
+        status = error.status_code
+        if status is not None and status >= _SERVER_ERROR:
+            return ConnectionError(f"azure: Microsoft Entra ID failed with status {status}")
+        reason = code.group() if code else "no AADSTS code was given"
+        return AuthenticationError(f"azure: Microsoft Entra ID gave no token: {reason}")
+    return ConnectionError(f"azure: Microsoft Entra ID can't be reached: {type(error).__name__}")
