@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from request_callout.config.cache_checks import callout_cache
+from request_callout.config.cloud_checks import cloud_authentication
 from request_callout.config.normal import is_reference
 from request_callout.config.problems import Problem
 from request_callout.config.schema import json_schema
@@ -34,6 +35,9 @@ def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterat
     for part in ("query", "headers", "body"):
         yield from _customized(_record(upstream, part), f"config.upstream.{part}", part, sources)
     yield from sources.script(upstream.get("by_lua"), "config.upstream.by_lua")
+    cache = _record(config, "cache")
+    if cache.get("strategy") == "redis":
+        yield from cloud_authentication(_record(cache, "redis"))
     yield from _references(config, json_schema(), "config")
 
 
