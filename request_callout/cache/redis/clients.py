@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from redis.credentials import CredentialProvider
+from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
 
+from request_callout.cache.redis.cluster import ClusterClient
+from request_callout.cache.redis.commands import OneServer
+from request_callout.cache.redis.connections import Connection, Login, Timeouts, Tls
+from request_callout.cache.redis.pool import Pool
+from request_callout.cache.redis.sentinel import SentinelClient
+from request_callout.cache.redis.topology import Address, Servers
 from request_callout.config import model
 
 
@@ -51,6 +57,53 @@ def connect(
     """A client for these settings; it makes no connection before its first command.
 
     ``credentials`` take the place of the username and password (not of the sentinels'). ``ca_file`` (PEM) takes the
-    place of the system's CAs.
+    place of the system's CAs; raises ``OSError`` if it can't be used. TLS, if on, is used for sentinels too.
+
+    With ``connection_is_proxied`` the host and port are those of a proxy: no database is selected and nobody is asked
+    for sentinels or clusters, as in lua-resty-redis-connector (https://github.com/ledgetech/lua-resty-redis-connector).
+    A cluster has no databases either.
     """
-    raise NotImplementedError
+    timeouts = Timeouts.of(settings)
+    tls = Tls.of(settings, ca_file)
+    if credentials is None:
+        credentials = _credentials(settings.username, settings.password)
+
+    def servers(login: Login) -> Servers:
+        def pool(address: Address) -> Pool:
+            return Pool(
+                lambda: Connection(*address, timeouts, tls, login),
+                settings.keepalive_pool_size,
+                settings.keepalive_backlog,
+                timeouts.connect_s,
+            )
+
+        return Servers(pool)
+
+    stateless = servers(Login(credentials))
+    if settings.connection_is_proxied:
+        proxy = stateless.at((settings.host, settings.port))
+        return OneServer(proxy, timeouts.total_s, is_proxy=True)
+    if settings.cluster_nodes:
+        nodes = _addresses(settings.cluster_nodes)
+        return ClusterClient(stateless, nodes, settings.cluster_max_redirections, timeouts.total_s)
+    selecting = servers(Login(credentials, settings.database))
+    if settings.sentinel_nodes:
+        return SentinelClient(
+            selecting,
+            servers(Login(_credentials(settings.sentinel_username, settings.sentinel_password))),
+            _addresses(settings.sentinel_nodes),
+            settings.sentinel_master or "",
+            settings.sentinel_role or "master",
+            timeouts.total_s,
+        )
+    return OneServer(selecting.at((settings.host, settings.port)), timeouts.total_s, is_proxy=False)
+
+
+def _credentials(username: str | None, password: str | None) -> CredentialProvider | None:
+    if not (username or password):
+        return None
+    return UsernamePasswordCredentialProvider(username, password)
+
+
+def _addresses(nodes: tuple[model.HostPort, ...]) -> tuple[Address, ...]:
+    return tuple((node.host, node.port) for node in nodes)
