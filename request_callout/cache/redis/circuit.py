@@ -1,9 +1,9 @@
 """Whether a Redis is asked at all: after a failure not before it has answered a probe.
 
 While the circuit is open nobody waits for a Redis that does not answer. One greenlet asks it for a sign of life, after
-a pause that grows each time, and closes the circuit when it gets one. A Redis that answers the probe but fails the
-next commands again is asked as rarely as one that does not answer: the pause goes on growing where it was, until the
-circuit has stayed closed for a while.
+a pause that grows each time, and closes the circuit when it gets one. So that a Redis that answers the probe but fails
+the next commands again is left alone too, each opening begins with a longer pause than the last one, until the circuit
+has stayed closed for a while.
 
 What waits for an answer when the circuit opens goes on waiting, within its own time limits.
 """
@@ -22,20 +22,31 @@ _STEADY_S = 2 * LONGEST_PAUSE_S
 _SPREAD = 0.2  # so that the processes of a gateway do not probe in step
 
 
+def _wait(pause_s: float) -> None:
+    spread = random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret is made of it
+    gevent.sleep(pause_s * spread, ref=False)  # a process that has nothing else to do may end
+
+
 class Circuit:
-    """Closed at first. ``turn`` counts how often it was opened."""
+    """``closed``: the Redis may be asked; at first it may. ``turn`` counts how often the circuit was opened."""
 
     def __init__(
-        self, probe: Callable[[], None], failed: Callable[[Exception], None], mended: Callable[[], None]
+        self,
+        probe: Callable[[], None],
+        failed: Callable[[Exception], None],
+        mended: Callable[[], None],
+        wait: Callable[[float], None] = _wait,
     ) -> None:
-        """``probe`` raises if the Redis can't be used; the others are told when a probe failed and when one did not."""
+        """``probe`` raises if the Redis can't be used. ``failed`` and ``mended`` are told of its outcome."""
         self.closed = True
         self.turn = 0
+        self._wait = wait
         self._probe = probe
         self._failed = failed
         self._mended = mended
-        self._pause_s = FIRST_PAUSE_S
+        self._first_pause_s = FIRST_PAUSE_S
         self._closed_at = float("-inf")
+        self._stopped = False
         self._prober: gevent.Greenlet[..., None] | None = None
 
     def open(self, turn: int) -> bool:
@@ -45,32 +56,34 @@ class Circuit:
         self.closed = False
         self.turn += 1
         steady = time.monotonic() - self._closed_at >= _STEADY_S
-        self._pause_s = FIRST_PAUSE_S if steady else self._longer()
+        self._first_pause_s = FIRST_PAUSE_S if steady else _longer(self._first_pause_s)
         self._prober = gevent.spawn(self._until_it_answers)
         return True
 
     def stop(self) -> None:
         """Stay open for good, without probing."""
+        self._stopped = True
         self.closed = False
-        prober, self._prober = self._prober, None
-        if prober is not None:
-            prober.kill(block=False)
+        if self._prober is not None:
+            self._prober.kill(block=False)
 
     def _until_it_answers(self) -> None:
+        pause_s = self._first_pause_s
         while True:
-            spread = 1 + random.uniform(-_SPREAD, _SPREAD)  # noqa: S311 - no secret is made of it
-            gevent.sleep(self._pause_s * spread, ref=False)  # a process that has nothing else to do may end
+            self._wait(pause_s)
             try:
                 self._probe()
             except Exception as error:
                 self._failed(error)
-                self._pause_s = self._longer()
+                pause_s = _longer(pause_s)
             else:
                 break
         self._prober = None
-        self._closed_at = time.monotonic()
-        self.closed = True
-        self._mended()
+        if not self._stopped:
+            self._closed_at = time.monotonic()
+            self.closed = True
+            self._mended()
 
-    def _longer(self) -> float:
-        return min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+def _longer(pause_s: float) -> float:
+    return min(2 * pause_s, LONGEST_PAUSE_S)

@@ -47,6 +47,16 @@ JSON_LIKE = st.recursive(
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(), inner, max_size=3),
 )
 FIELDS: tuple[Any, ...] = (200, {"a": "b"}, b"body", 1.5, 60.0, "auth", "3f1c", {"accept": None})
+WRONG: dict[int, list[Any]] = {
+    0: [True, 200.0, "200", None],
+    1: [[], None, {"a": 1}, {"a": [1]}, {b"a": "b"}, {1: "b"}, {"a": None}],
+    2: ["body", None, [1]],
+    3: [math.inf, math.nan, True, "1", None],
+    4: [math.nan, False, "1", None],
+    5: [b"auth", None, 1],
+    6: [b"3f1c", None, 1],
+    7: [[], {"accept": 1}, {"accept": ["a"]}, {b"accept": None}, None],
+}
 
 
 def packed(*fields: Any) -> bytes:
@@ -106,16 +116,7 @@ def test_another_document_is_unreadable(document: Any) -> None:
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [
-        *((0, wrong) for wrong in (True, 200.0, "200", None)),
-        *((1, wrong) for wrong in ([], None, {"a": 1}, {"a": [1]}, {b"a": "b"}, {1: "b"}, {"a": None})),
-        *((2, wrong) for wrong in ("body", None, [1])),
-        *((3, wrong) for wrong in (math.inf, math.nan, True, "1", None)),
-        *((4, wrong) for wrong in (math.nan, False, "1", None)),
-        *((5, wrong) for wrong in (b"auth", None, 1)),
-        *((6, wrong) for wrong in (b"3f1c", None, 1)),
-        *((7, wrong) for wrong in ([], {"accept": 1}, {"accept": ["a"]}, {b"accept": None}, None)),
-    ],
+    [(place, value) for place, values in WRONG.items() for value in values],
 )
 def test_a_wrong_type_is_unreadable(place: int, value: Any) -> None:
     """A field of another type makes the whole value unreadable."""
