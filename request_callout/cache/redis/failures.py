@@ -63,7 +63,7 @@ def reason_of(error: Exception, secrets: Iterable[str] = ()) -> str:
         return _code(error) or _NO_CODE
     if not isinstance(error, (exceptions.RedisError, exceptions.RedisClusterException, OSError)):
         return type(error).__name__
-    text = str(error)
+    text = str(error).removesuffix(".")
     for secret in secrets:
         text = text.replace(secret, "***")
     return (text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "...") or type(error).__name__

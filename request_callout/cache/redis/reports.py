@@ -11,7 +11,7 @@ from request_callout.cache.redis.failures import reason_of
 
 _log = logging.getLogger(__name__)
 
-PERIOD_S = 30.0
+PERIOD_S = 60.0
 Kind = Literal["down", "writes", "command", "value"]
 
 

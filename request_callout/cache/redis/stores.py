@@ -74,7 +74,7 @@ def _made(redis: model.Redis, ca_file: str | None) -> RedisStore:
     from request_callout.cache.redis.store import RedisStore
 
     client = connect(redis, credentials(redis), ca_file)
-    store = RedisStore(client, Reports(address(redis), _secrets(redis)))
+    store = RedisStore(client, Reports(address(redis), secrets_of(redis)))
     # A store may be collected at any point of any thread's code, where nothing may wait.
     end = weakref.finalize(store, _spawn, gevent.get_hub().loop, store.ending())
     end.atexit = False
@@ -90,10 +90,11 @@ def _why(error: Exception, redis: model.Redis) -> str:
     from request_callout.cache.redis.cloud import MissingExtra
     from request_callout.cache.redis.failures import reason_of
 
-    return str(error) if isinstance(error, MissingExtra) else reason_of(error, _secrets(redis))
+    return str(error) if isinstance(error, MissingExtra) else reason_of(error, secrets_of(redis))
 
 
-def _secrets(redis: model.Redis) -> list[str]:
+def secrets_of(redis: model.Redis) -> list[str]:
+    """The texts in the settings that must not be in a log."""
     cloud = redis.cloud_authentication
     return [
         secret
