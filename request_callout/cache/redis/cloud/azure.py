@@ -12,8 +12,8 @@ import logging
 import re
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
-from azure.identity import ClientSecretCredential, CredentialUnavailableError, DefaultAzureCredential
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from redis.exceptions import AuthenticationError, ConnectionError
 
 from request_callout.cache.redis.cloud.tokens import REQUEST_LIMIT_S, Source, Token
@@ -21,7 +21,7 @@ from request_callout.config import model
 
 _SCOPE = "https://redis.azure.com/.default"
 _ERROR_CODE = re.compile(r"\bAADSTS\d+")
-_SERVER_ERROR = 500
+_SERVER_ERROR = re.compile(r"\bHTTP Error: (5\d\d)\b")  # MSAL's words: no exception has the status
 
 # It writes the authority's words on each failure, which name the tenant and the client.
 logging.getLogger("azure.identity").setLevel(logging.ERROR)
@@ -30,6 +30,7 @@ logging.getLogger("msal").setLevel(logging.ERROR)
 
 def source(settings: model.Redis) -> Source:
     """Tokens for ``settings.username``, or for whom the token is for; raises AuthenticationError for bad ids."""
+    configured = bool(settings.cloud_authentication.azure_client_secret)
     try:
         credential = _credential(settings.cloud_authentication)
     except ValueError:
@@ -39,7 +40,7 @@ def source(settings: model.Redis) -> Source:
         try:
             access = credential.get_token(_SCOPE)
         except AzureError as error:
-            raise _told(error) from None
+            raise _told(error, configured=configured) from None
         return Token(settings.username or object_id(access.token), access.token, access.expires_on)
 
     return token
@@ -86,15 +87,21 @@ def _credential(cloud: model.CloudAuthentication) -> TokenCredential:
     )
 
 
-def _told(error: AzureError) -> AuthenticationError | ConnectionError:
+def _told(error: AzureError, *, configured: bool) -> AuthenticationError | ConnectionError:
     """Without the SDK's text, which names the tenant and the client, but for Entra's own code."""
-    code = _ERROR_CODE.search(str(error))
-    if isinstance(error, CredentialUnavailableError):
+    # azure-identity makes a ClientAuthenticationError of almost everything; what it was is its cause.
+    unreachable = next(
+        (one for one in (error, error.__cause__) if isinstance(one, (ServiceRequestError, ServiceResponseError))), None
+    )
+    if unreachable is not None:
+        return ConnectionError(f"azure: Microsoft Entra ID can't be reached: {type(unreachable).__name__}")
+    text = str(error)
+    server_error = _SERVER_ERROR.search(text)
+    if server_error is not None:
+        return ConnectionError(f"azure: Microsoft Entra ID failed with status {server_error.group(1)}")
+    code = _ERROR_CODE.search(text)
+    if code is not None:
+        return AuthenticationError(f"azure: Microsoft Entra ID gave no token: {code.group()}")
+    if not configured:
         return AuthenticationError("azure: no credentials: neither configured nor found in the surroundings")
-    if isinstance(error, ClientAuthenticationError):
-        status = error.status_code
-        if status is not None and status >= _SERVER_ERROR:
-            return ConnectionError(f"azure: Microsoft Entra ID failed with status {status}")
-        reason = code.group() if code else "no AADSTS code was given"
-        return AuthenticationError(f"azure: Microsoft Entra ID gave no token: {reason}")
-    return ConnectionError(f"azure: Microsoft Entra ID can't be reached: {type(error).__name__}")
+    return AuthenticationError(f"azure: Microsoft Entra ID gave no token: {type(error).__name__}")
