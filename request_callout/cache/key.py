@@ -34,7 +34,7 @@ def cache_key(
     one after the other. ``vary_on`` are further values, in order.
     """
     digest = hashlib.sha256()
-    for part in (
+    parts: tuple[str | bytes, ...] = (
         *(route_id or "", plugin_id, consumer_id or ""),
         _pairs((group, "") for group in consumer_groups),
         *(callout, method, url),
@@ -42,7 +42,8 @@ def cache_key(
         _pairs((name.lower(), value) for name, value in headers),
         _canonical(body),
         *vary_on,  # nothing at all where there are none: keys stay what they were before there could be any
-    ):
+    )
+    for part in parts:
         data = part if isinstance(part, bytes) else raw(part)
         digest.update(b"%d:" % len(data))
         digest.update(data)
