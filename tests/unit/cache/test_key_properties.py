@@ -156,7 +156,13 @@ def test_other_json_is_another_key(request: dict[str, Any], one: Any, other: Any
 )
 def test_json_that_says_more_than_its_values_counts_as_it_is(one: bytes, other: bytes) -> None:
     """A name given twice, a number that does not fit, or what is no JSON is never taken for another body."""
-    request = {"route_id": "r", "plugin_id": "p", "consumer_id": None, "consumer_groups": [], "callout": "c"}
+    request: dict[str, Any] = {
+        "route_id": "r",
+        "plugin_id": "p",
+        "consumer_id": None,
+        "consumer_groups": [],
+        "callout": "c",
+    }
     request |= {"method": "POST", "url": "http://h/", "query": [], "headers": []}
     assert cache_key(**request, body=one) != cache_key(**request, body=other)
     assert cache_key(**request, body=one) == cache_key(**request, body=bytes(one))
