@@ -140,6 +140,23 @@ def test_redis_cache(example: Example, replaced: dict[str, str], stand_ins: Stan
         assert services(stand_ins, "auth") == 2 * ["/oauth/token"]
 
 
+def test_stale_if_error(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """From the first answer of the service on there is one, although the service goes on failing."""
+    replaced['ttl: "10"'] = 'ttl: "0.2"'
+    url = example("stale-if-error") + "/stale"
+    assert [requests.get(url).status_code for _ in range(2)] == [502, 502]
+    asked: list[int] = []
+    told: list[str] = []
+    while len(asked) < 6:
+        answer = requests.get(url)
+        assert answer.status_code == 200
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+        asked += [arrival.status for arrival in stand_ins.take_arrivals() if arrival.service == "flaky"]
+        told += [answer.json()["headers"]["X-Cache"]]
+    assert asked == [503, 503, 200, 503, 503, 200]
+    assert [one for one in told if one != "hit"] == ["miss", "stale", "stale", "miss"]
+
+
 def test_custom_cache_key(example: Example, stand_ins: StandIns) -> None:
     """What one route keeps under a key of its own, another finds there."""
     proxy = example("custom-cache-key")
