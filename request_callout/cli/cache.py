@@ -138,8 +138,7 @@ class _Found:
 @contextmanager
 def _redis(url: str | None, file: Path | None, ca_file: str | None, writing: bool = False) -> Iterator[_Found]:
     """The Redis that the options say; its errors become one line and status 1."""
-    option = f"--redis or {URL_VARIABLE}" if file is None else "--config"
-    settings = _settings(url, file)
+    option, settings = _settings(url, file)
     from redis.exceptions import RedisClusterException, RedisError
 
     from request_callout.cache.redis.clients import connect
@@ -171,15 +170,17 @@ def _redis(url: str | None, file: Path | None, ca_file: str | None, writing: boo
         client.close()
 
 
-def _settings(url: str | None, file: Path | None) -> model.Redis:
+def _settings(url: str | None, file: Path | None) -> tuple[str, model.Redis]:
+    """The option that says where Redis is, and what it says."""
     source = click.get_current_context().get_parameter_source("url")
     if file is not None:
         if url is not None and source is ParameterSource.COMMANDLINE:
             raise click.ClickException("--redis and --config both say where Redis is; leave one out")
-        return from_file(file)
+        return "--config", from_file(file)
     if not url:
         raise click.ClickException(f"where is Redis? Give --redis URL, set {URL_VARIABLE}, or give --config FILE")
-    return from_url(url, "--redis" if source is ParameterSource.COMMANDLINE else URL_VARIABLE)
+    option = "--redis" if source is ParameterSource.COMMANDLINE else URL_VARIABLE
+    return option, from_url(url, option)
 
 
 def _wanted(callout: str | None, plugin_id: str | None) -> Wanted | None:

@@ -18,7 +18,7 @@ from request_callout.gateway.vault import resolver
 URL_VARIABLE = "REQUEST_CALLOUT_REDIS_URL"
 
 _DEFAULT_PORT = 6379
-_FORM = "redis://user:password@host:port/database, or rediss:// for TLS"
+_FORM = "redis://user:password@host:port/database (rediss:// for TLS), with %23 for # and so on in a password"
 
 
 def from_url(url: str, option: str) -> model.Redis:
@@ -35,7 +35,7 @@ def from_url(url: str, option: str) -> model.Redis:
     elif not parts.hostname:
         wrong = "names no host"
     elif parts.query or parts.fragment:
-        wrong = "has a ? or #, which must be written %3F and %23 in a password"
+        wrong = "has a ? or #"
     elif not (database.isascii() and database.isdigit()):
         wrong = "has a path that is no number of a database"
     if wrong is not None:
