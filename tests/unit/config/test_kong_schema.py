@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from request_callout import __version__
 from request_callout.config import InvalidConfiguration, load
@@ -213,3 +215,28 @@ def test_a_proxied_redis_has_no_nodes(nodes_of: dict[str, Any]) -> None:
     (message,) = through_kong(config)["config"]["cache"]["redis"]["@entity"]
     assert "give the proxy's host and port" in message
     assert through_kong({"callouts": [], "cache": {"redis": nodes_of}}) == {}
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "sentinel_master": st.just("m"),
+            "sentinel_role": st.sampled_from(["any", "replica"]),
+            "sentinel_nodes": st.sampled_from([[{}], [{"host": "s", "port": 70000}], None]),
+            "cluster_nodes": st.sampled_from([[{}], [{"ip": ""}], None]),
+            "connection_is_proxied": st.booleans() | st.none(),
+            "keepalive_pool_size": st.integers(-1, 1),
+        },
+    )
+)
+def test_kong_and_load_agree_on_any_redis(redis: dict[str, Any]) -> None:
+    """Whatever is said of sentinels, clusters and proxies together, Kong takes it exactly if it loads here."""
+    config = {"callouts": [], "cache": {"redis": redis}}
+    try:
+        load(config)
+    except InvalidConfiguration:
+        loads = False
+    else:
+        loads = True
+    assert (through_kong(config) == {}) is loads
