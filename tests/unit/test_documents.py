@@ -22,7 +22,7 @@ from tests.servers.redis_server import HOST, running
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMAND = re.compile(
-    r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo)\b[^\n#>|&]*)", re.MULTILINE
+    r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo|cache)\b[^\n#>|&]*)", re.MULTILINE
 )
 
 
@@ -46,6 +46,8 @@ def test_every_shown_command_is_one(file: str, line: str) -> None:
     """A command line that a document shows names a command of ours and options that it has."""
     name, *arguments = shlex.split(line)
     command = main.get_command(click.Context(main), name)
+    if isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), arguments[0])
     assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
     assert {argument.partition("=")[0] for argument in arguments if argument.startswith("--")} <= known
