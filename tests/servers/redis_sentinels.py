@@ -24,23 +24,20 @@ class Sentinels:
         """The port of the master as one of the sentinels sees it."""
         return int(self.sentinels[sentinel].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)[1])
 
-    def wait_for_master(self, port: int) -> None:
-        """Until all sentinels say that this is the master, and it is."""
-        until(lambda: all(self.master_port(which) == port for which in range(3)), "the sentinels to agree", 60)
-        server = next(server for server in self.servers if server.port == port)
-        until(lambda: server.command("ROLE")[0] == "master", "the master to be one")
-
-    def fail_over(self) -> int:
-        """Make the replica the master, while both are well; the new master's port."""
-        new = next(server.port for server in self.servers if server.port != self.master_port())
+    def fail_over(self) -> RedisServer:
+        """Make the replica the master and the master a replica, while both are well; the new master."""
+        port = self.master_port()
+        old, new = sorted(self.servers, key=lambda server: server.port != port)
         until(self._starts_failover, "a failover to be possible")
-        self.wait_for_master(new)
+        until(lambda: all(self.master_port(which) == new.port for which in range(3)), "the sentinels to agree", 60)
+        until(lambda: [old.command("ROLE")[0], new.command("ROLE")[0]] == ["slave", "master"], "the new roles", 60)
         return new
 
     def wait_for_replica(self) -> None:
-        """Until what was written to the master before is on the replica."""
-        master = next(server for server in self.servers if server.port == self.master_port())
-        assert master.command("WAIT", 1, 10000) == 1
+        """Until what was written to the first master before is on the replica."""
+        master, replica = self.servers
+        written = int(master.command("ROLE")[1])
+        until(lambda: int(replica.command("ROLE")[4]) >= written, "the replica to have it all")
 
     def _starts_failover(self) -> bool:
         try:

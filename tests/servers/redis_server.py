@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gevent
 import trustme
 from redis.connection import Connection
 
@@ -29,11 +30,11 @@ PASSWORD = "correct-horse-battery-staple"
 
 
 def until(holds: Callable[[], bool], what: str, limit_s: float = _START_S) -> None:
-    """Poll until something holds; an assertion error if it takes too long."""
+    """Poll until something holds, letting greenlets run; an assertion error if it takes too long."""
     end = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < end, f"waited {limit_s} s for {what}"
-        time.sleep(0.01)
+        gevent.sleep(0.01)
 
 
 class RedisServer:
@@ -87,7 +88,7 @@ class RedisServer:
 
     def _spawn(self, port: int) -> bool:
         program = shutil.which("redis-server")
-        assert program is not None, "redis-server is not installed: `make test` installs it, or says what to install"
+        assert program is not None, "redis-server is not installed; `make test` installs it or says how"
         ports = ["--port", "0", "--tls-port", str(port)] if self._tls else ["--port", str(port)]
         arguments = ["--bind", HOST, "--dir", str(self._directory), "--daemonize", "no", *ports, *self._options]
         if self._sentinel:

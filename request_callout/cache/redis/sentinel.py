@@ -35,7 +35,7 @@ class SentinelClient(Commands):
     reached. ``any``: to the master, and to a replica if that can't be reached.
 
     The sentinels are asked before the first command, every half minute, and before a command that follows one to a
-    server that was gone, silent or no master any more; such a command is itself tried once more if they name others.
+    server that was gone, silent or no master any more. Unless it was silent, that one is itself tried once more.
     """
 
     def __init__(
@@ -67,15 +67,22 @@ class SentinelClient(Commands):
         except (RedisError, OSError) as error:
             if not is_elsewhere(error):
                 raise
-            self._doubtful = True
-            newer = self._current(deadline)
-            if newer == view:
-                raise
+            view = self._other_than(view, deadline)
         try:
-            return self._ask(newer, arguments, deadline, writing)
+            return self._ask(view, arguments, deadline, writing)
         except (RedisError, OSError):
             self._doubtful = True
             raise
+
+    def _other_than(self, view: _View, deadline: float) -> _View:
+        """What the first sentinel says that says something else: they learn of a failover one after another."""
+        newer = view
+        for _ in range(len(self._nodes)):
+            self._doubtful = True
+            newer = self._current(deadline)
+            if newer != view:
+                break
+        return newer
 
     def _ask(self, view: _View, arguments: Arguments, deadline: float, writing: bool) -> Any:
         if writing:
