@@ -14,30 +14,48 @@ class Clock:
         return self.now
 
 
+def a_store(max_bytes: int = 10_000, max_entries: int = 100, clock: Clock | None = None) -> MemoryStore:
+    return MemoryStores(max_bytes, max_entries, clock or Clock()).named("a")
+
+
 def test_entries_end_on_time() -> None:
-    """An entry is there until its own time is over, and not after it."""
+    """An entry is there until its own time is over, and not from that moment on."""
     clock = Clock()
-    store = MemoryStore(10_000, clock)
+    store = a_store(clock=clock)
     store.put("short", RESPONSE, 1)
     store.put("long", RESPONSE, 10)
     clock.now += 0.99
     assert store.get("short") is RESPONSE
-    clock.now += 0.02
+    clock.now = 101.0
     assert store.get("short") is None
     assert store.get("long") is RESPONSE
 
 
+def test_a_new_response_has_a_new_time() -> None:
+    """What is put under a key again lives for its own time, shorter or longer."""
+    clock = Clock()
+    store = a_store(clock=clock)
+    store.put("longer", RESPONSE, 1)
+    store.put("longer", RESPONSE, 10)
+    store.put("shorter", RESPONSE, 10)
+    store.put("shorter", RESPONSE, 1)
+    clock.now += 5
+    assert store.get("longer") is RESPONSE
+    assert store.get("shorter") is None
+
+
 def test_a_ttl_of_zero_keeps_nothing() -> None:
     """A time of zero or less means not to keep it."""
-    store = MemoryStore(10_000)
+    store = a_store()
     store.put("k", RESPONSE, 0)
-    assert store.get("k") is None
+    store.put("l", RESPONSE, -1)
+    assert store.get("k") is store.get("l") is None
 
 
 def test_bytes_are_bounded() -> None:
-    """The least recently used entry makes room; one that is larger than the store is not kept."""
-    size = RESPONSE.size_bytes
-    store = MemoryStore(2 * size)
+    """The least recently used entry makes room; one that is larger than the bound is not kept."""
+    size = RESPONSE.size_bytes + len("a")
+    store = a_store(max_bytes=2 * size)
     store.put("a", RESPONSE, 60)
     store.put("b", RESPONSE, 60)
     store.get("a")
@@ -48,9 +66,39 @@ def test_bytes_are_bounded() -> None:
     assert store.get("a") is not None
 
 
+def test_entries_are_bounded() -> None:
+    """Their number is bounded too: the least recently used one makes room, one that is put again needs none."""
+    store = a_store(max_entries=2)
+    store.put("a", RESPONSE, 60)
+    store.put("b", RESPONSE, 60)
+    store.put("b", RESPONSE, 60)
+    store.get("a")
+    store.put("c", RESPONSE, 60)
+    assert [store.get(key) is not None for key in "abc"] == [True, False, True]
+
+
+def test_what_is_over_makes_room_first() -> None:
+    """Entries whose time is over do not count."""
+    clock = Clock()
+    store = a_store(max_entries=2, clock=clock)
+    store.put("old", RESPONSE, 60)
+    store.put("over", RESPONSE, 1)
+    clock.now += 2
+    store.put("new", RESPONSE, 60)
+    assert store.get("old") is RESPONSE
+
+
 def test_dictionaries_are_shared_by_name() -> None:
-    """Two configurations that name the same dictionary share it; another name is another store."""
-    stores = MemoryStores(10_000)
+    """Two configurations that name the same dictionary share it; another name sees none of it."""
+    stores = MemoryStores(10_000, 100)
     assert stores.named("a") is stores.named("a")
     stores.named("a").put("k", RESPONSE, 60)
     assert stores.named("b").get("k") is None
+
+
+def test_the_bounds_hold_for_all_dictionaries_together() -> None:
+    """A process keeps no more than its bounds, however many dictionaries its configurations name."""
+    stores = MemoryStores(10_000, 2)
+    for name in ("a", "b", "c"):
+        stores.named(name).put("k", RESPONSE, 60)
+    assert [stores.named(name).get("k") is not None for name in ("a", "b", "c")] == [False, True, True]
