@@ -67,8 +67,7 @@ class CachePolicy:
         self.table = caching_table(cache, config)
         self.stale_while_revalidate_s = config.cache.stale_while_revalidate_s
         self.stale_if_error_s = config.cache.stale_if_error_s
-        self.often = Occasional()
-        self._name = callout.name
+        self._lines = Occasional()
         self._own = config.cache
         self._ttl = callout.ttl
         self._cache_ttl_s = cache.cache_ttl_s
@@ -85,6 +84,12 @@ class CachePolicy:
             call.record.caching = self._tables[state]
         else:  # a script's own
             caching["status"] = state
+
+    def warn(self, call: Call, what: str, why: str) -> None:
+        """One line in the log, at most once a minute for each ``what``; the request goes on."""
+        if self._lines.due(what):
+            run = call.run
+            _log.warning("[%s] callout %s: %s: %s", run.request_id(), call.name, what, run.instance.redact(why))
 
     def is_negative(self, status: int) -> bool:
         """Whether answers of this status are kept for a time of their own, and never when they are stale."""
@@ -166,9 +171,8 @@ class CachePolicy:
         ttl_s = seconds(value)
         if isinstance(value, (int, float)):
             shown = f"it gave {value}"
-        if ttl_s <= 0 and self.often.due():
-            reason = run.instance.redact(shown)
-            _log.warning("[%s] callout %s is not kept: %s: %s", run.request_id(), self._name, text.where, reason)
+        if ttl_s <= 0:
+            self.warn(call, "its response is not kept", f"{text.where}: {shown}")
         return ttl_s
 
     def response(self, call: Call, entry: CachedResponse) -> CalloutResponse | None:

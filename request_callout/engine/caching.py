@@ -6,7 +6,6 @@ the script, and the store above it. What the look-up finds may be an error, so t
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -19,8 +18,6 @@ from request_callout.engine.call import Call, Handler
 from request_callout.engine.context import CalloutResponse
 from request_callout.engine.keys import flight_key, key_for
 from request_callout.lua.host import PdkError, ScriptError
-
-_log = logging.getLogger(__name__)
 
 Refresh = Callable[[Call], None]
 """Begins to fetch anew, in the background, what a call got from the cache."""
@@ -68,8 +65,18 @@ def store(following: Handler, policy: CachePolicy, *, errors: bool = True) -> Ha
 
 def _put(call: Call, response: CalloutResponse, policy: CachePolicy, *, is_error: bool) -> None:
     kept = policy.entry(call, response, is_error=is_error)
-    if kept is not None:
-        call.run.instance.store.put(key_for(call), *kept)
+    key = None if kept is None else _key(call, policy)
+    if kept is not None and key is not None:
+        call.run.instance.store.put(key, *kept)
+
+
+def _key(call: Call, policy: CachePolicy) -> str | None:
+    """The key of a call's response; None where it can't be made, so that nothing is cached."""
+    try:
+        return key_for(call)
+    except (ScriptError, PdkError) as error:
+        policy.warn(call, "it is not cached", str(error))
+        return None
 
 
 def end_flight(call: Call) -> None:
@@ -86,15 +93,8 @@ def look_up(following: Handler, policy: CachePolicy, refresh: Refresh) -> Handle
     """Answer from the cache where it can; a stale response while it is fetched anew, or if that fails."""
 
     def handle(call: Call) -> CalloutResponse | None:
-        if call.record.caching.get("bypass") is True:
-            policy.mark(call, "bypass")
-            return following(call)
-        try:
-            key = key_for(call)
-        except (ScriptError, PdkError) as error:
-            if policy.often.due():
-                reason = call.run.instance.redact(str(error))
-                _log.warning("[%s] callout %s is not cached: %s", call.run.request_id(), call.name, reason)
+        key = None if call.record.caching.get("bypass") is True else _key(call, policy)
+        if key is None:
             policy.mark(call, "bypass")
             return following(call)
         instance = call.run.instance
@@ -120,9 +120,7 @@ def look_up(following: Handler, policy: CachePolicy, refresh: Refresh) -> Handle
         except CalloutError as error:
             if stale_s >= policy.stale_if_error_s:
                 raise
-            if policy.often.due():
-                reason = instance.redact(error.message)
-                _log.warning("[%s] callout %s: stale, since: %s", call.run.request_id(), call.name, reason)
+            policy.warn(call, "its stale response is used", error.message)
             policy.mark(call, "stale")
             return response
 
@@ -162,7 +160,6 @@ def lead(following: Handler, policy: CachePolicy) -> Handler:
 
     def handle(call: Call) -> CalloutResponse | None:
         clock = call.run.instance.engine.clock
-        call.requested_at = clock()
         try:
             response = following(call)
         except CalloutError as error:

@@ -8,17 +8,17 @@ _PAUSE_S = 60.0
 
 
 class Occasional:
-    """Says when a line that is repeated may be written: at once, and then once a minute."""
+    """Says when a line that is repeated may be written: at once, and then once a minute for each subject."""
 
     __slots__ = ("_last_at",)
 
     def __init__(self) -> None:
-        self._last_at = float("-inf")
+        self._last_at: dict[str, float] = {}
 
-    def due(self) -> bool:
-        """Whether to write it now; whoever asks and gets True does."""
+    def due(self, subject: str) -> bool:
+        """Whether to write it now; whoever asks and gets True does. There must be few subjects."""
         now = time.monotonic()
-        if now - self._last_at < _PAUSE_S:
+        if now - self._last_at.get(subject, float("-inf")) < _PAUSE_S:
             return False
-        self._last_at = now
+        self._last_at[subject] = now
         return True

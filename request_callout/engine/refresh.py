@@ -67,9 +67,8 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     call.latency_ms = (time.monotonic() - started) * 1000
     if call.attempts or call.failure:
         log_call(call, call.run)
-    if call.failure is not None and policy.often.due():
-        reason = call.run.instance.redact(call.failure)
-        _log.warning("callout %s: its stale response could not be fetched anew: %s", call.name, reason)
+    if call.failure is not None:
+        policy.warn(call, "its stale response could not be fetched anew", call.failure)
 
 
 def _has_turn(call: Call, policy: CachePolicy) -> bool:

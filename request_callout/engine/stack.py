@@ -192,6 +192,7 @@ def send(call: Call) -> CalloutResponse | None:
     if run.deadline - time.monotonic() <= 0:
         raise CalloutError("error", run.deadline_message)
     call.attempts += 1
+    call.requested_at = run.instance.engine.clock()
     try:
         incoming = run.instance.engine.transport.send(outgoing(call.record.params, run))
     except TransportError as error:
