@@ -85,9 +85,7 @@ def _credentials(cloud: model.CloudAuthentication, region: str) -> botocore.cred
         retries={"total_max_attempts": 2},
     )
     fetcher = botocore.credentials.AssumeRoleCredentialFetcher(
-        lambda service, **options: session.create_client(
-            service, **(options | {"region_name": region, "config": limits})
-        ),
+        lambda service, **options: session.create_client(service, **(options | {"config": limits})),
         found,
         cloud.aws_assume_role_arn,
         extra_args={"RoleSessionName": cloud.aws_role_session_name or _SESSION_NAME},

@@ -23,9 +23,9 @@ _SCOPE = "https://redis.azure.com/.default"
 _ERROR_CODE = re.compile(r"\bAADSTS\d+")
 _SERVER_ERROR = re.compile(r"\bHTTP Error: (5\d\d)\b")  # MSAL's words: no exception has the status
 
-# It writes the authority's words on each failure, which name the tenant and the client.
-logging.getLogger("azure.identity").setLevel(logging.ERROR)
-logging.getLogger("msal").setLevel(logging.ERROR)
+# They write each request and the authority's words on each failure, which name the tenant and the client.
+for _name in ("azure", "msal"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def source(settings: model.Redis) -> Source:

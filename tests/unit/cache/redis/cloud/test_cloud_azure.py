@@ -111,6 +111,7 @@ def test_a_refusal_is_told_by_its_code(
     assert str(caught.value) == "azure: Microsoft Entra ID gave no token: AADSTS7000215"
     assert "my-client" not in caplog.text
     assert "my~secret" not in caplog.text
+    assert {record.name.partition(".")[0] for record in caplog.records}.isdisjoint({"azure", "msal"})
 
 
 def test_an_authority_that_fails_is_a_failed_connection(settings: Settings, authority: HTTPServer) -> None:

@@ -118,6 +118,7 @@ def test_a_key_that_is_none_is_told_without_it(settings: Settings, account: dict
             AuthenticationError,
             "gcp: the token server gave no token: invalid_grant",
         ),
+        (400, {"error": f"no {EMAIL}"}, AuthenticationError, "gcp: the token server gave no token"),
         (401, {"error": {"message": EMAIL}}, AuthenticationError, "gcp: the token server gave no token"),
         (503, {"error": "unavailable"}, ConnectionError, "gcp: the token server can't be reached or failed"),
     ],
