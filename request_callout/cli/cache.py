@@ -17,7 +17,8 @@ from request_callout.cli.redis_address import URL_VARIABLE, from_file, from_url
 
 if TYPE_CHECKING:
     from request_callout.cache.redis.clients import RedisClient
-    from request_callout.cache.redis.entries import Entry, Wanted
+    from request_callout.cache.redis.entries import Wanted
+    from request_callout.cache.store import CachedResponse
     from request_callout.config import model
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -85,7 +86,7 @@ def list_entries(
 
         headed = as_json
         for entry in entries(found.client):
-            if wanted is None or wanted(entry):
+            if wanted is None or (entry.response is not None and wanted(entry.response)):
                 if not headed:
                     headed = True
                     click.echo(HEADINGS)
@@ -188,8 +189,7 @@ def _wanted(callout: str | None, plugin_id: str | None) -> Wanted | None:
     if callout is None and plugin_id is None:
         return None
 
-    def wanted(entry: Entry) -> bool:
-        response = entry.response
-        return response is not None and callout in (None, response.callout) and plugin_id in (None, response.plugin_id)
+    def wanted(response: CachedResponse) -> bool:
+        return callout in (None, response.callout) and plugin_id in (None, response.plugin_id)
 
     return wanted

@@ -32,7 +32,7 @@ class Entry:
     response: CachedResponse | None
 
 
-Wanted = Callable[[Entry], bool]
+Wanted = Callable[[CachedResponse], bool]
 
 
 def find(client: RedisClient, key: str) -> Entry | None:
@@ -55,8 +55,8 @@ def purge(client: RedisClient, wanted: Wanted | None) -> Iterator[int]:
 
     def deleted(name: str) -> bool:
         if wanted is not None:
-            entry = _read(client, name)
-            if entry is None or not wanted(entry):
+            response = decode(_value(client, name))
+            if response is None or not wanted(response):
                 return False
         return client.delete(name)
 
@@ -74,12 +74,16 @@ def _batches(names: Iterator[str]) -> Iterator[Iterable[str]]:
 
 
 def _read(client: RedisClient, name: str) -> Entry | None:
-    try:
-        value = client.get(name)
-    except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
-            raise
-        value = b""
+    value = _value(client, name)
     if value is None:
         return None
     return Entry(name.removeprefix(PREFIX), len(value), client.ttl_ms(name), decode(value))
+
+
+def _value(client: RedisClient, name: str) -> bytes | None:
+    try:
+        return client.get(name)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return b""

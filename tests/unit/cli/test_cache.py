@@ -15,7 +15,10 @@ from click.testing import CliRunner, Result
 
 from request_callout.cache.store import CachedResponse
 from request_callout.cli import main
-from tests.servers.redis_server import PASSWORD, USERNAME, RedisServer, SecureRedis, running, secure_redis
+from request_callout.config import model
+from tests.servers.redis_cluster import cluster
+from tests.servers.redis_sentinels import MASTER_NAME, sentinels
+from tests.servers.redis_server import HOST, PASSWORD, USERNAME, RedisServer, SecureRedis, running, secure_redis
 from tests.unit.cache.redis.reaching import RESPONSE, settings, store_of
 
 PLUGIN = """_format_version: "3.0"
@@ -245,6 +248,34 @@ def test_a_configuration_says_where_redis_is(server: RedisServer, tmp_path: Path
     fill(server, one=ONE)
     path = config(tmp_path, f"{{port: {server.port}}}", f"{{port: {server.port}}}")
     assert listed(run("ls", "--json", "--config", path, url="redis://127.0.0.1:1")).keys() == {"one"}
+
+
+def test_all_nodes_of_a_cluster_are_looked_at(tmp_path: Path) -> None:
+    """In a cluster the entries of all its masters are listed and purged, wherever one begins."""
+    with cluster() as group:
+        nodes = [{"ip": HOST, "port": group.nodes[0].port}]
+        path = config(tmp_path, json.dumps({"cluster_nodes": nodes}))
+        in_cluster = settings(6379, cluster_nodes=(model.HostPort(HOST, group.nodes[0].port),))
+        with store_of(in_cluster) as store:
+            for number in range(30):
+                store.put(str(number), ONE, 60)
+        assert all(node.command("DBSIZE") for node in group.nodes)
+        assert listed(run("ls", "--json", "--config", path)).keys() == set(map(str, range(30)))
+        assert run("get", "7", "--config", path).exit_code == 0
+        assert run("purge", "--yes", "--config", path).output == "30 entries deleted\n"
+        assert not any(node.command("DBSIZE") for node in group.nodes)
+
+
+def test_the_master_is_purged(tmp_path: Path) -> None:
+    """With sentinels the master is purged, also where the cache is read from its replica."""
+    with sentinels() as group:
+        nodes = [{"host": HOST, "port": sentinel.port} for sentinel in group.sentinels]
+        master = group.servers[0]
+        fill(master, one=ONE)
+        where = {"sentinel_nodes": nodes, "sentinel_master": MASTER_NAME, "sentinel_role": "slave"}
+        path = config(tmp_path, json.dumps(where))
+        assert run("purge", "--yes", "--config", path).output == "1 entry deleted\n"
+        assert keys(master) == set()
 
 
 def test_a_secure_redis_is_reached(secure: SecureRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
