@@ -58,7 +58,8 @@ def store(following: Handler, policy: CachePolicy, *, errors: bool = True) -> Ha
                 _put(call, error.response, policy, is_error=True)
             raise
         finally:
-            end_flight(call)
+            if call.flight is not None:
+                end_flight(call)
 
     return handle
 

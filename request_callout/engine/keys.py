@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from request_callout.cache.key import cache_key
 from request_callout.engine import query
 from request_callout.engine.call import Call
@@ -23,7 +25,9 @@ def key_for(call: Call) -> str:
         consumer = run.client.part("consumer") or {}
         route_id = config.route_id or (run.client.part("route") or {}).get("id")
         groups = run.consumer_groups()
-        vary_on = [text.render(run.context) for text in call.callout.vary_on]
+        vary_on: Sequence[str] = ()
+        if call.callout.vary_on:
+            vary_on = [text.render(run.context) for text in call.callout.vary_on]
         whose = (route_id, consumer.get("id"), groups, vary_on)
         if params.key is not None and params.key[0] == whose:  # the same request as the last one
             call.cache_key = params.key[1]

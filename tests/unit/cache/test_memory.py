@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from request_callout.cache.memory import MemoryStore, MemoryStores
 from request_callout.cache.store import CachedResponse
 
@@ -102,3 +105,49 @@ def test_the_bounds_hold_for_all_dictionaries_together() -> None:
     for name in ("a", "b", "c"):
         stores.named(name).put("k", RESPONSE, 60)
     assert [stores.named(name).get("k") is not None for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_many_changes_leave_nothing_behind() -> None:
+    """Whatever is put, replaced, driven out or over, only what is kept takes memory, and all of it can be found."""
+    clock = Clock()
+    stores = MemoryStores(10_000_000, 50, clock)
+    store = stores.named("a")
+    for number in range(2_000):
+        store.put(str(number % 70), RESPONSE, 1 + number % 7)
+        clock.now += 0.01
+    assert len(stores._ends) <= 2 * 50 + 66
+    found = [key for key in map(str, range(70)) if store.get(key) is not None]
+    assert found
+    assert len(found) <= 50
+    assert len(found) == sum(stores._ends_at(place) > clock.now for place in stores._entries)
+    clock.now += 10
+    store.put("last", RESPONSE, 1)
+    assert len(stores._entries) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["get", "put"]), st.integers(0, 5), st.integers(0, 4), st.integers(0, 3)),
+        max_size=60,
+    )
+)
+def test_it_is_as_a_list_in_the_order_of_use(steps: list[tuple[str, int, int, int]]) -> None:
+    """Any run of puts and gets gives what a plain list of entries in the order of their use would give."""
+    clock = Clock()
+    store = a_store(max_entries=3, clock=clock)
+    kept: list[tuple[int, float]] = []  # keys with the ends of their times, the least recently used first
+    for kind, key, ttl_s, pause_s in steps:
+        clock.now += pause_s
+        there = [entry for entry in kept if entry[0] == key]
+        if kind == "get":
+            expected = bool(there) and clock.now < there[0][1]
+            assert (store.get(str(key)) is not None) is expected
+            if there:
+                kept.append(kept.pop(kept.index(there[0])))
+        elif ttl_s > 0:
+            kept = [entry for entry in kept if clock.now < entry[1]]
+            kept = [entry for entry in kept if entry[0] != key] if there else kept
+            kept = kept[-2:] if len(kept) >= 3 else kept
+            kept.append((key, clock.now + ttl_s))
+        if kind == "put":
+            store.put(str(key), RESPONSE, ttl_s)

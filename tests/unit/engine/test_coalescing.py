@@ -248,3 +248,16 @@ def test_a_callout_may_wait_beside_another_one(engine: Engine, callee: Callee) -
     got = seen(greenlets)
     assert len(callee.asked) == 2
     assert [one.kong.answer for one in got] == [None] * 5
+
+
+@pytest.mark.parametrize(("first", "bodies"), [(True, [{"n": 1}, '{"n": 1}']), (False, ['{"n": 1}', {"n": 2}])])
+def test_configurations_that_differ_in_decoding(engine: Engine, callee: Callee, first: bool, bodies: list[Any]) -> None:
+    """When a configuration changes in between, each request still has the body as its own configuration says."""
+    greenlets = [
+        greenlet
+        for decode in (first, not first)
+        for greenlet in spawned(configured(engine, callout(callee, response={"body": {"decode": decode}})))
+    ]
+    callee.until_asked(1)
+    callee.gate.set()
+    assert [one.body for one in seen(greenlets)] == bodies

@@ -271,3 +271,22 @@ def test_a_response_may_forbid_its_stale_use(engine: Engine, callee: Callee, clo
     instance = filled(engine, callout(callee, cache=cache))
     clock.now += 10
     assert event(instance).state == "miss"
+
+
+def test_the_present_configuration_says_for_how_long(engine: Engine, callee: Callee, clock: Clock) -> None:
+    """A configuration with a shorter stale time does not use what one with a longer time has left."""
+    filled(engine, callout(callee, cache={"ttl": "10", "stale_if_error": 60}))
+    callee.reply = lambda number: Reply({"n": number}, 500)
+    clock.now += 20
+    policy = {"http_statuses": [500]}
+    changed = configured(engine, callout(callee, cache={"ttl": "10", "stale_if_error": 5}, error=policy))
+    assert event(changed).kong.answer is not None
+
+
+def test_a_negative_answer_is_never_used_stale(engine: Engine, callee: Callee, clock: Clock) -> None:
+    """What is kept as an answer of status 400 or more has its own time and no more."""
+    callee.reply = lambda number: Reply({"n": number}, 404)
+    filled(engine, callout(callee, cache=REVALIDATE))
+    clock.now += 10
+    changed = configured(engine, callout(callee, cache={**REVALIDATE, "negative_ttl": 5}))
+    assert event(changed).state == "miss"
