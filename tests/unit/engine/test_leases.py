@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from request_callout.cache.store import NOT_DECODED, CachedResponse, Lease
 from request_callout.engine import Engine, Instance, caching
 from tests.unit.engine.gevent_callee import (
+    PATIENCE_S,
     Callee,
     Clock,
     Reply,
@@ -274,3 +276,26 @@ def test_a_refresh_looks_again(engines: list[Engine], store: SharedStore, callee
     assert event(second).state == "stale"
     until(lambda: not len(engines[1].background))
     assert len(callee.asked) == 2
+
+
+def test_whatever_ends_requests_nothing_stays_open(engines: list[Engine], store: SharedStore) -> None:
+    """Requests killed at any moment, answers and errors at random: all come to an end, no flight or lease is left."""
+    chance = random.Random(4)
+    callee = Callee(lambda number: Reply({"n": number}, chance.choice([200, 500])))
+    cache = {"ttl": "0.001", "stale_while_revalidate": 0.002, "stale_if_error": 0.002}
+    for engine in engines:
+        engine.clock = time.time
+    config = callout(callee, cache=cache, error={"http_statuses": [500]}, query={"forward": True})
+    instances = [on(store, engine, config) for engine in engines]
+    running: list[gevent.Greenlet[..., Any]] = []
+    for _ in range(1500):
+        query = f"k={chance.randrange(3)}"
+        running.append(gevent.spawn(event, chance.choice(instances), kong__request__get_raw_query=query))
+        if chance.random() < 0.3:
+            chance.choice(running).kill(block=False)
+        gevent.sleep(0)
+    gevent.joinall(running, timeout=PATIENCE_S, raise_error=True)
+    until(lambda: not any(len(engine.background) for engine in engines))
+    callee.close()
+    assert all(greenlet.dead for greenlet in running)
+    assert store.leases == {}
