@@ -121,7 +121,7 @@ def purge(
 ) -> None:
     """Delete what is kept: that of a callout, of a plugin, or all of it."""
     wanted = _wanted(callout, plugin_id)
-    with _redis(url, file, ca_file, writing=True) as found:
+    with _redis(url, file, ca_file) as found:
         from request_callout.cache.redis.entries import purge as purged
 
         if wanted is None and not yes:
@@ -137,7 +137,7 @@ class _Found:
 
 
 @contextmanager
-def _redis(url: str | None, file: Path | None, ca_file: str | None, writing: bool = False) -> Iterator[_Found]:
+def _redis(url: str | None, file: Path | None, ca_file: str | None) -> Iterator[_Found]:
     """The Redis that the options say; its errors become one line and status 1."""
     option, settings = _settings(url, file)
     from redis.exceptions import RedisClusterException, RedisError
@@ -148,10 +148,8 @@ def _redis(url: str | None, file: Path | None, ca_file: str | None, writing: boo
     from request_callout.cache.redis.failures import reason_of
     from request_callout.cache.redis.stores import address, secrets_of
 
-    # As many connections as are used here; what is cleared must be cleared on the master.
+    # As many connections as are used here.
     settings = replace(settings, keepalive_pool_size=CONCURRENCY, keepalive_backlog=None)
-    if writing and settings.sentinel_nodes:
-        settings = replace(settings, sentinel_role="master")
     try:
         client = connect(settings, credentials(settings), ca_file)
     except MissingExtra as error:

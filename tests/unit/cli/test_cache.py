@@ -289,6 +289,18 @@ def test_a_secure_redis_is_reached(secure: SecureRedis, tmp_path: Path, monkeypa
     assert (result.exit_code, "certificate" in result.output) == (1, True)
 
 
+def test_a_url_says_all_of_it(secure: SecureRedis) -> None:
+    """A URL has user, password with escapes, port and database; rediss:// is TLS."""
+    with running("--requirepass", "p@ss#1") as server:
+        where = f"127.0.0.1:{server.port}/3"
+        with store_of(settings(server.port, password="p@ss#1", database=3)) as store:
+            store.put("k", ONE, 60)
+        assert listed(run("ls", "--json", "--redis", f"redis://:p%40ss%231@{where}")).keys() == {"k"}
+        assert listed(run("ls", "--json", "--redis", f"redis://default:p%40ss%231@{where}")).keys() == {"k"}
+    result = run("ls", "--redis", f"rediss://127.0.0.1:{secure.server.port}", "--ca-file", secure.ca_file)
+    assert "IP address mismatch" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "url", "told"),
     [

@@ -77,10 +77,12 @@ def test_redis_ends_values_itself(server: RedisServer, store: RedisStore) -> Non
 
 
 @pytest.mark.parametrize(("ttl_s", "kept"), [(0.0, False), (-1.0, False), (float("nan"), False), (float("inf"), True)])
-def test_times_that_are_none(store: RedisStore, ttl_s: float, kept: bool) -> None:
-    """No time keeps nothing; one without an end is as long as Redis can count."""
+def test_times_that_are_none(store: RedisStore, caplog: pytest.LogCaptureFixture, ttl_s: float, kept: bool) -> None:
+    """No time keeps nothing and gives no lease; one without an end is as long as Redis can count."""
     store.put("k", RESPONSE, ttl_s)
     assert (store.get("k") == RESPONSE) is kept
+    assert isinstance(store.lease("k", ttl_s), OwnLease) is not kept
+    assert warned(caplog) == []
 
 
 def test_a_key_that_is_no_text(store: RedisStore) -> None:
@@ -136,6 +138,7 @@ def test_one_process_has_the_lease(server: RedisServer, store: RedisStore) -> No
         lease.release()
         lease.release()
         until(lambda: other.lease("k", 60), "the release")
+        assert calls(server, "eval") == 1
 
 
 def test_a_lease_ends_by_itself(server: RedisServer, store: RedisStore) -> None:
@@ -217,6 +220,20 @@ def test_a_killed_redis_is_found_again(
     assert "answers again" in up
 
 
+def test_a_lease_of_a_dead_redis_is_left(own_server: RedisServer, own_store: RedisStore) -> None:
+    """The release of a lease does not wait for a Redis that can't be used."""
+    lease = own_store.lease("k", 60)
+    assert lease is not None
+    own_server.freeze()
+    assert own_store.get("k") is None
+    lease.release()
+    gevent.idle()
+    own_store.close()
+    own_server.thaw()
+    until(lambda: calls(own_server, "get") == 1, "the server to move again")
+    assert calls(own_server, "eval") == 0
+
+
 def test_a_frozen_redis_is_found_again(
     own_server: RedisServer, own_store: RedisStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -261,8 +278,10 @@ def test_a_read_only_redis_is_read(
     own_store.put("new", RESPONSE, 60)
     assert (own_store.get("new"), own_store.get("there")) == (None, RESPONSE)
     own_server.command("REPLICAOF", "NO", "ONE")
-    until(lambda: keeps(own_store, "new"), "values to be taken again")
+    until(lambda: not isinstance(own_store.lease("new", 60), OwnLease), "leases to be given again")
+    assert keeps(own_store, "new")
     assert len(lines(caplog, "READONLY")) == 1
+    assert len(lines(caplog, "takes values again")) == 1
 
 
 def test_a_replica_that_lost_its_master_is_not_used(
