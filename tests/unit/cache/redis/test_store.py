@@ -279,9 +279,9 @@ def test_a_read_only_redis_is_read(
     assert (own_store.get("new"), own_store.get("there")) == (None, RESPONSE)
     own_server.command("REPLICAOF", "NO", "ONE")
     until(lambda: not isinstance(own_store.lease("new", 60), OwnLease), "leases to be given again")
+    assert len(lines(caplog, "takes values again")) == 1
     assert keeps(own_store, "new")
     assert len(lines(caplog, "READONLY")) == 1
-    assert len(lines(caplog, "takes values again")) == 1
 
 
 def test_a_replica_that_lost_its_master_is_not_used(
