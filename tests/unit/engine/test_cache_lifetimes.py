@@ -157,9 +157,18 @@ def test_ttl_may_read_an_earlier_callout(engine: Engine, callee: Callee) -> None
     earlier = {**callout(callee, cache={"bypass": True}), "name": "b"}
     config = callout(callee, cache={"ttl": "$(callouts.b.response.body.n * 10)"})
     instance = configured(engine, earlier, config)
+    assert [step.waits_for for step in instance.plan.steps] == [frozenset(), {0}]
     store = instance.store = Puts()
     event(instance)
     assert [ttl_s for _, _, ttl_s in store.made] == [10]
+
+
+def test_ttl_that_reads_its_own_response_waits_for_nobody(engine: Engine, callee: Callee) -> None:
+    """A callout's own name in its ttl is no dependency, and what ttl reads of the client is read with all else."""
+    config = callout(callee, cache={"ttl": "$(callouts.a.response.body.n + headers.x)"})
+    instance = configured(engine, {**callout(callee), "name": "b"}, config)
+    assert [step.waits_for for step in instance.plan.steps] == [frozenset(), frozenset()]
+    assert "headers" in instance.plan.reads
 
 
 SAYS_20 = {"Cache-Control": "max-age=20"}

@@ -10,6 +10,8 @@ import pytest
 
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine, Instance, refresh
+from request_callout.lua import Host, LuaContext
+from request_callout.lua.state import State
 from tests.unit.engine.gevent_callee import (
     Callee,
     Clock,
@@ -290,3 +292,44 @@ def test_a_negative_answer_is_never_used_stale(engine: Engine, callee: Callee, c
     clock.now += 10
     changed = configured(engine, callout(callee, cache={**REVALIDATE, "negative_ttl": 5}))
     assert event(changed).state == "miss"
+
+
+def test_a_refresh_knows_what_the_request_knew(engine: Engine, callee: Callee, clock: Clock) -> None:
+    """An expression that is evaluated for a refresh finds the callouts that were done before this one."""
+    earlier = {**callout(callee, cache={"bypass": True}), "name": "b"}
+    config = callout(callee, cache={**REVALIDATE, "ttl": "$(callouts.b.response.status / 20)"})
+    instance = configured(engine, earlier, config)
+    event(instance)
+    clock.now += 10
+    assert event(instance).state == "stale"
+    refreshed(engine)
+    assert event(instance).state == "hit"
+
+
+def test_a_refresh_gives_its_lua_context_back(
+    engine: Engine, callee: Callee, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a refresh's script had in Lua is gone when it is done."""
+    opened, closed = [], []
+    make = engine.lua.context
+
+    def context(host: Host) -> LuaContext:
+        made = make(host)
+        opened.append(made.number)
+        return made
+
+    close = State.close
+
+    def note(state: State, number: int) -> None:
+        closed.append(number)
+        close(state, number)
+
+    monkeypatch.setattr(engine.lua, "context", context)
+    monkeypatch.setattr(State, "close", note)
+    script = "kong.ctx.shared.x = 1"
+    instance = filled(engine, callout(callee, cache=REVALIDATE, response={"by_lua": script}))
+    clock.now += 10
+    event(instance)
+    refreshed(engine)
+    assert len(opened) == 3
+    assert sorted(closed) == sorted(opened)
