@@ -161,18 +161,18 @@ class CachePolicy:
         text = self._ttl
         if text is None:
             return 0
-        run = call.run
+        context = call.run.context
+        context.records.setdefault(call.name, call.record)  # it may read its own response
         try:
-            run.context.records.setdefault(call.name, call.record)  # it may read its own response
-            value = text.value(run.context)
-            shown = f"it gave a value of type {type(value).__name__}"
-        except (ScriptError, PdkError) as error:
-            value, shown = None, str(error)
+            value = text.value(context)
+            why = f"{text.where}: it gave {value if isinstance(value, (int, float)) else type(value).__name__}"
+        except ScriptError as error:
+            value, why = None, str(error)
+        except PdkError as error:
+            value, why = None, f"{text.where}: {error}"
         ttl_s = seconds(value)
-        if isinstance(value, (int, float)):
-            shown = f"it gave {value}"
         if ttl_s <= 0:
-            self.warn(call, "its response is not kept", f"{text.where}: {shown}")
+            self.warn(call, "its response is not kept", why)
         return ttl_s
 
     def response(self, call: Call, entry: CachedResponse) -> CalloutResponse | None:
