@@ -1,4 +1,5 @@
 # The two commands of a fresh checkout are `make demo` and `make test`; each installs what it needs into .venv.
+# Beside that, the tests need redis-server, which is installed too where that can be done.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/request-callout demo
 
 test: $(INSTALLED)
+	@command -v redis-server >/dev/null || tests/servers/install-redis-server
 	$(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)

@@ -13,6 +13,7 @@ import click
 from request_callout import __version__
 
 _COMMANDS = {
+    "cache": "Look into the responses that are kept in Redis, and clear them.",
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",

@@ -21,13 +21,14 @@ _MOST_WORKERS = 256
 
 
 class _Option(NamedTuple):
-    """An option for one field of the settings; its default is the field's."""
+    """An option for one field of the settings; its default is the field's, in units of ``unit``."""
 
     name: str
     group: type[Settings] | type[LuaSettings] | type[TransportSettings]
     field: str
     type: Any
     help: str
+    unit: int = 1
 
 
 _SIZE = click.IntRange(min=1)
@@ -49,7 +50,8 @@ _OPTIONS = (
     _Option(
         "default-write-timeout-ms", Settings, "default_write_timeout_ms", _SIZE, "For callouts without `timeouts`."
     ),
-    _Option("memory-cache-bytes", Settings, "memory_cache_bytes", _SIZE, "What the memory cache may hold."),
+    _Option("memory-cache-mb", Settings, "memory_cache_bytes", _SIZE, "Megabytes the memory cache may hold.", 1 << 20),
+    _Option("memory-cache-entries", Settings, "memory_cache_entries", _SIZE, "Responses the memory cache may hold."),
     _Option(
         "untrusted-lua",
         LuaSettings,
@@ -92,6 +94,8 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add an option for every field of the settings."""
     for option in reversed(_OPTIONS):
         default = option.group.__dataclass_fields__[option.field].default
+        if option.unit > 1:
+            default //= option.unit
         command = click.option(
             f"--{option.name}",
             type=option.type,
@@ -115,7 +119,7 @@ def _settings(values: dict[str, Any]) -> Settings:
         value = values[option.name.replace("-", "_")]
         if isinstance(option.group.__dataclass_fields__[option.field].default, tuple):
             value = tuple(name.strip() for name in value.split(",") if name.strip())
-        groups[option.group][option.field] = value
+        groups[option.group][option.field] = value if option.unit == 1 else value * option.unit
     return Settings(
         **groups[Settings],
         lua=LuaSettings(**groups[LuaSettings]),

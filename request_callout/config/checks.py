@@ -1,20 +1,20 @@
-"""What the schema can't say of a configuration: names, dependencies, Lua, URLs, methods, headers, Redis."""
+"""What the schema can't say of a configuration: names, dependencies, Lua, URLs, methods, headers."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from request_callout.config.cache_checks import callout_cache
+from request_callout.config.cloud_checks import cloud_authentication
 from request_callout.config.normal import is_reference
 from request_callout.config.problems import Problem
 from request_callout.config.schema import json_schema
-from request_callout.config.template import Expression, Template, TemplateError, parse
-
-SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
-"""Finds syntax errors in Lua: (source, whether it is an expression) to lines and messages."""
+from request_callout.config.sources import SourceCheck, Sources
+from request_callout.config.template import TemplateError, parse
 
 # RFC 9110, section 5.6.2
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -28,53 +28,17 @@ def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterat
     callouts = [(place, one) for place, one in enumerate(_list(config, "callouts"), 1) if isinstance(one, Mapping)]
     yield from _names(callouts)
     yield from _dependencies(callouts)
-    sources = _Sources(check_source)
+    sources = Sources(check_source)
     for place, callout in callouts:
         yield from _callout(callout, f"config.callouts[{place}]", sources)
     upstream = _record(config, "upstream")
     for part in ("query", "headers", "body"):
         yield from _customized(_record(upstream, part), f"config.upstream.{part}", part, sources)
     yield from sources.script(upstream.get("by_lua"), "config.upstream.by_lua")
+    cache = _record(config, "cache")
+    if cache.get("strategy") == "redis":
+        yield from cloud_authentication(_record(cache, "redis"))
     yield from _references(config, json_schema(), "config")
-
-
-class _Sources:
-    """Looks at values that hold Lua."""
-
-    def __init__(self, check_source: SourceCheck | None) -> None:
-        self._check = check_source
-
-    def script(self, source: Any, path: str) -> Iterator[Problem]:
-        if isinstance(source, str) and self._check is not None:
-            for line, message in self._check(source, False):
-                yield Problem(path, message, line)
-
-    def text(self, text: Any, path: str) -> Iterator[Problem]:
-        """A value that may hold expressions."""
-        if not isinstance(text, str):
-            return
-        if text.startswith("#"):
-            yield Problem(path, 'a value must not begin with #; write $("#") in place of that character')
-        try:
-            template = parse(text)
-        except TemplateError as error:
-            yield Problem(path, f"{error.message}; close it, or write $('$(') for the text itself", error.line)
-            return
-        yield from self._expressions(template, path)
-
-    def _expressions(self, template: Template, path: str) -> Iterator[Problem]:
-        for part in template.expressions:
-            if not part.source.strip():
-                yield Problem(
-                    path, "the expression $() is empty; write one, or $('$()') for the text itself", part.line
-                )
-            elif self._check is not None:
-                yield from self._expression(part, path)
-
-    def _expression(self, part: Expression, path: str) -> Iterator[Problem]:
-        if self._check is not None:
-            for line, message in self._check(part.source, True):
-                yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1)
 
 
 def _names(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Problem]:
@@ -137,7 +101,7 @@ def _cycle(graph: Mapping[str, Sequence[str]]) -> list[str] | None:
     return None
 
 
-def _callout(callout: Mapping[str, Any], path: str, sources: _Sources) -> Iterator[Problem]:
+def _callout(callout: Mapping[str, Any], path: str, sources: Sources) -> Iterator[Problem]:
     request = _record(callout, "request")
     where = f"{path}.request"
     yield from sources.text(request.get("url"), f"{where}.url")
@@ -154,9 +118,10 @@ def _callout(callout: Mapping[str, Any], path: str, sources: _Sources) -> Iterat
     yield from _proxy(proxy, f"{where}.http_opts.proxy")
     response = _record(callout, "response")
     yield from sources.script(response.get("by_lua"), f"{path}.response.by_lua")
+    yield from callout_cache(_record(callout, "cache"), f"{path}.cache", sources)
 
 
-def _customized(part: Mapping[str, Any], path: str, kind: str, sources: _Sources) -> Iterator[Problem]:
+def _customized(part: Mapping[str, Any], path: str, kind: str, sources: Sources) -> Iterator[Problem]:
     custom = _record(part, "custom")
     for name, value in custom.items():
         yield from sources.text(value, f"{path}.custom.{name}")

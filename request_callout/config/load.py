@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from request_callout.config import model, typed
-from request_callout.config.checks import SourceCheck, check
+from request_callout.config.checks import check
 from request_callout.config.normal import KONG_KEYS, encrypted, from_kong, normal, references
 from request_callout.config.problems import InvalidConfiguration, Problem
 from request_callout.config.schema import json_schema
 from request_callout.config.shape import shape_problems
+from request_callout.config.sources import SourceCheck
 
 _log = logging.getLogger(__name__)
 

@@ -114,6 +114,28 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class CalloutCache:
+    """``callouts[].cache``: how one callout uses the cache; all but ``bypass`` goes beyond the Enterprise plugin.
+
+    ``ttl`` is a template that is rendered after the response and gives seconds; None: ``cache_ttl`` counts.
+    ``statuses`` are those that are kept; None: all that are no errors. ``negative_ttl_s`` keeps answers of status 400
+    and more, also those that count as errors, for so long; None: as all others. ``stale_while_revalidate_s`` and
+    ``stale_if_error_s`` are added to the time that a store keeps a response. ``jitter_percent`` shortens each time to
+    live by up to so much.
+    """
+
+    bypass: bool
+    ttl: str | None = None
+    statuses: frozenset[int] | None = None
+    negative_ttl_s: float | None = None
+    stale_while_revalidate_s: float = 0.0
+    stale_if_error_s: float = 0.0
+    respect_cache_control: bool = False
+    vary_on: tuple[str, ...] = ()
+    jitter_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Callout:
     """One callout; ``depends_on`` None means that its dependencies are inferred."""
 
@@ -121,7 +143,7 @@ class Callout:
     depends_on: tuple[str, ...] | None
     request: Request
     response: Response
-    cache_bypass: bool
+    cache: CalloutCache
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class Settings:
 
     ``share`` says how much of the callouts' context other plugins of the same request see: ``full``, ``meta``
     (no bodies) or ``off``; a body over ``share_max_bytes`` is left out of it. ``deadline_ms`` bounds all callouts
-    of one request (Kong gives up on its socket after 60 s).
+    of one request (Kong gives up on its socket after 60 s). ``memory_cache_bytes`` and ``memory_cache_entries`` bound
+    all memory caches of a process together.
     """
 
     kong_version: str | None = None
@@ -54,5 +55,6 @@ class Settings:
     default_read_timeout_ms: int = 60_000
     default_write_timeout_ms: int = 60_000
     memory_cache_bytes: int = 128 * 1024 * 1024
+    memory_cache_entries: int = 100_000
     lua: LuaSettings = field(default_factory=LuaSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)

@@ -22,7 +22,7 @@ def callout(raw: Mapping[str, Any]) -> model.Callout:
             body_decode=response["body"]["decode"],
             by_lua=response.get("by_lua"),
         ),
-        cache_bypass=raw["cache"]["bypass"],
+        cache=_callout_cache(raw["cache"]),
     )
 
 
@@ -95,6 +95,21 @@ def _error_policy(raw: Mapping[str, Any]) -> model.ErrorPolicy:
         http_statuses=None if statuses is None else frozenset(statuses),
         error_response_code=raw["error_response_code"],
         error_response_msg=raw["error_response_msg"],
+    )
+
+
+def _callout_cache(raw: Mapping[str, Any]) -> model.CalloutCache:
+    statuses = raw.get("statuses")
+    return model.CalloutCache(
+        bypass=raw["bypass"],
+        ttl=raw.get("ttl"),
+        statuses=None if statuses is None else frozenset(statuses),
+        negative_ttl_s=raw.get("negative_ttl"),
+        stale_while_revalidate_s=raw.get("stale_while_revalidate", 0.0),
+        stale_if_error_s=raw.get("stale_if_error", 0.0),
+        respect_cache_control=raw.get("respect_cache_control", False),
+        vary_on=tuple(raw.get("vary_on", ())),
+        jitter_percent=raw.get("jitter", 0.0),
     )
 
 

@@ -11,6 +11,9 @@ from request_callout.engine.context import CalloutRecord, CalloutResponse
 from request_callout.engine.params import Params
 
 if TYPE_CHECKING:
+    from request_callout.cache.flights import Flight
+    from request_callout.cache.store import Lease
+    from request_callout.engine.cache_policy import Outcome
     from request_callout.engine.run import Run
 
 
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
 class Call:
     """The state of one callout: what the layers hand to each other beside the response.
 
-    ``attempts`` counts requests sent, ``cache`` tells what the cache did (None where there is none), ``latency_ms``
-    what the whole of it took, ``failure`` why there was no usable response.
+    ``attempts`` counts requests sent, ``cache`` tells what the cache did (``hit``, ``miss``, ``stale``, ``bypass``,
+    ``coalesced``; None where there is none), ``latency_ms`` what the whole of it took, ``failure`` why there was no
+    usable response. ``flight`` is open while others may wait for this call, and the ``lease`` is held for them.
+    ``requested_at`` and ``received_at`` are moments of the engine's clock.
     """
 
     run: Run
@@ -30,6 +35,10 @@ class Call:
     failure: str | None = None
     cache: str | None = None
     cache_key: str | None = None
+    flight: Flight[Outcome] | None = None
+    lease: Lease | None = None
+    requested_at: float = 0.0
+    received_at: float = 0.0
     latency_ms: float = 0.0
 
     @property

@@ -45,6 +45,10 @@ class ClientRequest:
         if wanted:
             self._values.update(zip(wanted, self._kong.read([_CALLS[part] for part in wanted]), strict=True))
 
+    def take_over(self, other: ClientRequest) -> None:
+        """Know what has been read of this same request elsewhere."""
+        self._values.update(other._values)
+
     def part(self, name: Part) -> Any:
         """The value of one part, in the normal form of ``engine.kong``."""
         if name not in self._values:

@@ -67,6 +67,8 @@ class CompiledCallout:
     request_script: Script | None
     response_script: Script | None
     expression_uses: Uses
+    ttl: Text | None = None
+    vary_on: tuple[Text, ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ class CompiledCallout:
 
     def may_cache(self, strategy: model.Strategy) -> bool:
         """Whether its responses may be kept: a script may lift the configured bypass."""
-        return strategy != "off" and (not self.config.cache_bypass or self.request_script is not None)
+        return strategy != "off" and (not self.config.cache.bypass or self.request_script is not None)
 
     @property
     def constant(self) -> bool:
@@ -112,7 +114,11 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
     headers = _customized(request.headers, f"{where}.request.headers", lua)
     body = _customized(request.body, f"{where}.request.body", lua)
     message = Text(request.error.error_response_msg, f"{where}.request.error.error_response_msg", lua)
-    texts = [url, message, *query.texts, *headers.texts, *body.texts]
+    ttl = None if callout.cache.ttl is None else Text(callout.cache.ttl, f"{where}.cache.ttl", lua)
+    vary_on = tuple(
+        Text(value, f"{where}.cache.vary_on[{place}]", lua) for place, value in enumerate(callout.cache.vary_on, 1)
+    )
+    texts = [url, message, *query.texts, *headers.texts, *body.texts, *vary_on, *([ttl] if ttl else ())]
     return CompiledCallout(
         index=index,
         config=callout,
@@ -124,6 +130,8 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
         request_script=_script(request.by_lua, f"{where}.request.by_lua", lua),
         response_script=_script(callout.response.by_lua, f"{where}.response.by_lua", lua),
         expression_uses=merged([text.uses for text in texts]),
+        ttl=ttl,
+        vary_on=vary_on,
     )
 
 

@@ -177,6 +177,9 @@ class Context:
                 self._lua.set((*path, "request", "n_retries"), len(record.retries))
             if record.error is not None:
                 self._lua.set((*path, "request", "error"), record.error)
+            status = record.caching.get("status")
+            if status is not None:
+                self._lua.set((*path, "caching", "status"), status)
             self._lua.set((*path, "response"), record.response)
 
     def run(self, script: Script) -> None:

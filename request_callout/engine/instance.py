@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gevent.pool import Group
+
+from request_callout.cache.flights import Flights
 from request_callout.cache.memory import MemoryStores
-from request_callout.cache.store import CachedResponse, Store
+from request_callout.cache.redis import RedisStores
+from request_callout.cache.store import CachedResponse, Lease, OwnLease, Store
 from request_callout.config import load
 from request_callout.config.model import Cache, Configuration
 from request_callout.config.problems import InvalidConfiguration, Problem
 from request_callout.config.settings import Settings
 from request_callout.engine.answer import INTERNAL_ERROR
+from request_callout.engine.cache_policy import Outcome
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
 from request_callout.engine.plan import make_plan
@@ -32,16 +37,24 @@ _SHORT_SECRET = 3
 
 
 class Engine:
-    """What all configurations of a process share: LuaJIT, connections, caches."""
+    """What all configurations of a process share: LuaJIT, connections, caches.
 
-    def __init__(self, settings: Settings) -> None:
+    ``clock`` gives moments of ``time.time()``, by which cached responses get old. ``flights`` are the callouts that
+    others may wait for, ``background`` the refreshes that no request waits for.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self.settings = settings
+        self.clock = clock or time.time
+        self.flights: Flights[Outcome] = Flights()
+        self.background = Group()
         self.lua = Lua(settings.lua)
         self.transport = Transport(settings.transport)
         self.user_agent = (
             f"kong/{settings.kong_version}/request-callout" if settings.kong_version else "kong/request-callout"
         )
-        self._memory = MemoryStores(settings.memory_cache_bytes)
+        self._memory = MemoryStores(settings.memory_cache_bytes, settings.memory_cache_entries, clock or time.monotonic)
+        self._redis = RedisStores(settings.transport.ca_file)
 
     def instance(self, raw: Mapping[str, Any]) -> Instance | BrokenInstance:
         """Make a configuration as Kong sends it ready to run; a bad one gives an instance that answers 500."""
@@ -54,13 +67,14 @@ class Engine:
     def store(self, cache: Cache) -> Store:
         """Where responses are kept for a configuration of the cache."""
         if cache.strategy == "redis":
-            _log.warning("cache.strategy redis is not available in this version: nothing is cached")
-            return _NoStore()
+            return self._redis.of(cache.redis)
         return self._memory.named(cache.dictionary_name)
 
     def close(self) -> None:
-        """Close connections; to be called when no event is in flight."""
+        """End what runs in the background and close connections; to be called when no event is in flight."""
+        self.background.kill()
         self.transport.close()
+        self._redis.close()
 
 
 class Instance:
@@ -125,8 +139,13 @@ class BrokenInstance:
 class _NoStore:
     """A store that keeps nothing."""
 
+    shared = False
+
     def get(self, key: str) -> CachedResponse | None:
         return None
 
     def put(self, key: str, response: CachedResponse, ttl_s: float) -> None:
         """Forget it."""
+
+    def lease(self, key: str, lease_s: float) -> Lease | None:
+        return OwnLease()

@@ -68,3 +68,20 @@ class Kong(Protocol):
 
         What is queued afterwards is dropped.
         """
+
+
+class NoKong:
+    """The event is over: what is written is lost, and nothing can be read."""
+
+    def __init__(self, protocol: ProtocolName) -> None:
+        self.protocol = protocol
+
+    def read(self, calls: Sequence[Call]) -> list[Any]:
+        """Raise ConnectionLost."""
+        raise ConnectionLost("the event is over")
+
+    def write(self, method: str, *args: Any) -> None:
+        """Forget it."""
+
+    def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
+        """Forget it."""

@@ -20,7 +20,7 @@ from request_callout.engine.call import Call
 from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
 from request_callout.engine.host import ScriptHost
-from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong
+from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
 from request_callout.engine.stack import after_error, keep_outcome
@@ -63,6 +63,13 @@ class Run:
         if self.kong.protocol == "ProtoBuf":
             return []
         return [str(group.get("id")) for group in self.client.part("groups") or () if isinstance(group, dict)]
+
+    def detached(self) -> Run:
+        """A run for work that outlasts this one: it knows what this one has read and got, and has no Kong."""
+        run = Run(self.instance, NoKong(self.kong.protocol))
+        run.client.take_over(self.client)
+        run.context.records.update(self.context.records)
+        return run
 
     @property
     def deadline_message(self) -> str:

@@ -1,8 +1,7 @@
 """The way of one callout: small layers around one call, put together in ``stack``.
 
 Each layer takes the next handler and gives a handler back. A layer whose configuration is absent is not in the stack.
-What is cached is decided after ``response.by_lua``, but kept as received: so the cache has two layers, one that looks
-up below the script, and one that stores above it.
+Those of the cache are in ``caching``.
 """
 
 from __future__ import annotations
@@ -10,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import time
 
-from request_callout.cache.store import NOT_DECODED, CachedResponse
 from request_callout.config import model
 from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
 from request_callout.engine.build import build, check_url
-from request_callout.engine.cache_policy import caching_table, key_for, ttl_s
+from request_callout.engine.cache_policy import CachePolicy
+from request_callout.engine.caching import bypass, coalesce, lead, look_up, store, take_turns
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
 from request_callout.engine.params import Params
+from request_callout.engine.refresh import refreshing
 from request_callout.engine.sending import outgoing
 from request_callout.lua import Script
 from request_callout.lua.host import ScriptError
@@ -31,6 +31,7 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
     """The layers of one callout, from the inside out."""
     cached = callout.may_cache(cache.strategy)
     config = callout.config
+    policy = CachePolicy(callout, cache)
     handler: Handler = send
     if config.request.error.http_statuses is not None:
         handler = judge(handler, config.request.error.http_statuses)
@@ -38,18 +39,31 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
         handler = decode(handler)
     if config.request.error.on_error == "retry":
         handler = retry(handler, config.request.error.retries)
-    elif config.request.error.on_error == "continue":
-        handler = tolerate(handler)
     if cached:
-        handler = look_up(handler)
+        refresh = _refresh(lead(handler, policy), callout, policy)
+        handler = lead(take_turns(handler, policy), policy)
+        handler = coalesce(handler, policy)
+        handler = look_up(handler, policy, refreshing(refresh, policy))
+    elif cache.strategy != "off":
+        handler = bypass(handler, policy)
+    if config.request.error.on_error == "continue":
+        handler = tolerate(handler)
     handler = keep(handler)
     if callout.response_script is not None:
         handler = response_script(handler, callout.response_script)
     if cached:
-        handler = store(handler)
+        handler = store(handler, policy)
     if callout.request_script is not None:
         handler = request_script(handler, callout.request_script)
-    return build_request(handler, callout, caching_table(cache, config))
+    return build_request(handler, callout, policy.table)
+
+
+def _refresh(handler: Handler, callout: CompiledCallout, policy: CachePolicy) -> Handler:
+    """The layers of a refresh above those that fetch: an error leaves the stale response where it is."""
+    handler = keep(handler)
+    if callout.response_script is not None:
+        handler = response_script(handler, callout.response_script)
+    return store(handler, policy, errors=False)
 
 
 def build_request(following: Handler, callout: CompiledCallout, caching: dict[str, Value]) -> Handler:
@@ -90,26 +104,6 @@ def request_script(following: Handler, script: Script) -> Handler:
     return handle
 
 
-def store(following: Handler) -> Handler:
-    """Keep a fresh response, if what the scripts left of ``caching`` says so."""
-
-    def handle(call: Call) -> CalloutResponse | None:
-        response = following(call)
-        caching = call.record.caching
-        if response is None or call.record.error is not None or call.cache != "miss" or caching.get("bypass") is True:
-            return response
-        entry = CachedResponse(
-            response.status,
-            response.headers,
-            response.raw_body,
-            response.body if response.decoded else NOT_DECODED,
-        )
-        call.run.instance.store.put(key_for(call), entry, ttl_s(caching))
-        return response
-
-    return handle
-
-
 def response_script(following: Handler, script: Script) -> Handler:
     """Run ``response.by_lua`` on what was received, fresh or from the cache, if there was a response."""
 
@@ -130,27 +124,6 @@ def keep(following: Handler) -> Handler:
     def handle(call: Call) -> CalloutResponse | None:
         response = following(call)
         keep_outcome(call, response)
-        return response
-
-    return handle
-
-
-def look_up(following: Handler) -> Handler:
-    """Answer from the cache where it can."""
-
-    def handle(call: Call) -> CalloutResponse | None:
-        caching = call.record.caching
-        if caching.get("bypass") is True:
-            call.cache = "bypass"
-            return following(call)
-        entry = call.run.instance.store.get(key_for(call))
-        if entry is None or (call.callout.config.response.body_decode and entry.body is NOT_DECODED):
-            call.cache = "miss"
-            return following(call)
-        call.cache = "hit"
-        response = CalloutResponse(entry.status, dict(entry.headers), entry.raw_body)
-        if call.callout.config.response.body_decode:
-            response.body = entry.body
         return response
 
     return handle
@@ -219,6 +192,7 @@ def send(call: Call) -> CalloutResponse | None:
     if run.deadline - time.monotonic() <= 0:
         raise CalloutError("error", run.deadline_message)
     call.attempts += 1
+    call.requested_at = run.instance.engine.clock()
     try:
         incoming = run.instance.engine.transport.send(outgoing(call.record.params, run))
     except TransportError as error:

@@ -213,7 +213,14 @@ def _exclusive_subsets(value: Any, subsets: Any) -> str | None:
     return "these sets are mutually exclusive: " + ", ".join(f"({_quoted(subset)})" for subset in used)
 
 
+def _equals(value: Any, wanted: Any) -> str | None:
+    if value == wanted and isinstance(value, bool) == isinstance(wanted, bool):
+        return None
+    return f"value must be {str(wanted).lower() if isinstance(wanted, bool) else wanted}"
+
+
 _VALIDATORS: tuple[tuple[str, Callable[[Any, Any], str | None]], ...] = (
+    ("eq", _equals),
     ("not_one_of", lambda value, of: f"must not be one of: {_listed(of)}" if value in of else None),
     ("one_of", lambda value, of: None if value in of else f"expected one of: {_listed(of)}"),
     ("gt", lambda value, limit: None if value > limit else f"value must be greater than {limit}"),

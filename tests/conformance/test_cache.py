@@ -6,11 +6,12 @@ The cache is per worker process of the plugin server; these tests are for one wo
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.conformance.callee import PATIENCE_S, Reply, reply_json
+from tests.conformance.callee import BRIEFLY_S, PATIENCE_S, Reply, reply_json
 from tests.conformance.site import Site, callout
 
 MEMORY = {"strategy": "memory"}
@@ -246,3 +247,128 @@ def test_decode_is_done_on_a_hit(site: Site) -> None:
     site.get()
     assert [request.header("X-Id") for request in site.upstream.received()] == ["7", "7"]
     assert asked(site) == 1
+
+
+def test_equal_requests_at_once_make_one_callout(site: Site) -> None:
+    """Equal requests that come at the same time to an empty cache ask the callee once, and all get its answer."""
+    site.callee.on("/a", Reply(200, b'{"id": 1}', hold=lambda: time.sleep(BRIEFLY_S)), reply_json({"id": 2}))
+    site.configure([callout("a", "/a", decode=True)], cache=MEMORY, witness=True)
+    with ThreadPoolExecutor(8) as clients:
+        contexts = [future.result() for future in [clients.submit(site.context) for _ in range(8)]]
+    assert [one["a"]["response"]["body"]["id"] for one in contexts] == [1] * 8
+    assert asked(site) == 1
+
+
+@pytest.mark.parametrize("on_error", ["fail", "continue"])
+def test_an_error_of_one_callout_is_that_of_all_that_waited(site: Site, on_error: str) -> None:
+    """Requests that waited for a callout that failed are answered by their error policy."""
+    site.callee.on("/a", Reply(503, hold=lambda: time.sleep(BRIEFLY_S)), reply_json({}))
+    policy = {"http_statuses": [503], "on_error": on_error, "error_response_code": 502}
+    site.configure([callout("a", "/a", error=policy)], cache=MEMORY)
+    with ThreadPoolExecutor(4) as clients:
+        answers = [future.result() for future in [clients.submit(site.get) for _ in range(4)]]
+    # One that came late found the callout over, and made its own.
+    assert asked(site) < 4
+    assert {answer.status for answer in answers} <= {502 if on_error == "fail" else 200, 200}
+
+
+def test_status_is_seen_by_scripts(site: Site) -> None:
+    """Scripts find in caching.status what the cache did."""
+    script = "kong.ctx.shared.seen = kong.ctx.shared.callouts.a.caching.status"
+    site.configure(
+        [callout("a", "/a", response={"by_lua": script})],
+        cache=MEMORY,
+        upstream={"headers": {"custom": {"X-Seen": "$(shared.seen)"}}},
+    )
+    site.get()
+    site.get()
+    assert [request.header("X-Seen") for request in site.upstream.received()] == ["miss", "hit"]
+
+
+def test_ttl_by_expression(site: Site) -> None:
+    """The ttl of a callout is evaluated after the response; what it gives is how long the response is kept."""
+    site.callee.on("/a", reply_json({"expires_in": 31}))
+    ttl = "$(callouts.a.response.body.expires_in - 30)"
+    site.configure([callout("a", "/a", decode=True, cache={"ttl": ttl})], cache=MEMORY)
+    assert _expires(site)
+
+
+def test_ttl_that_is_none_keeps_nothing(site: Site) -> None:
+    """A ttl that gives no number keeps nothing, and fails nothing."""
+    cache = {"ttl": "$(callouts.a.response.body.expires_in)"}
+    site.configure([callout("a", "/a", decode=True, cache=cache)], cache=MEMORY)
+    assert [site.get().status for _ in range(2)] == [200, 200]
+    assert asked(site) == 2
+
+
+def test_statuses(site: Site) -> None:
+    """With statuses, responses of others are not kept."""
+    site.callee.on("/a", Reply(404))
+    site.callee.on("/b", Reply(404))
+    site.configure(
+        [callout("a", "/a", cache={"statuses": [200]}), callout("b", "/b", cache={"statuses": [200, 404]})],
+        cache=MEMORY,
+    )
+    site.get()
+    site.get()
+    assert (asked(site, "/a"), asked(site, "/b")) == (2, 1)
+
+
+@pytest.mark.parametrize("on_error", ["fail", "continue"])
+def test_negative_ttl(site: Site, on_error: str) -> None:
+    """With negative_ttl an error's response is kept, and is an error again for each request that finds it."""
+    site.callee.on("/a", Reply(503))
+    policy = {"http_statuses": [503], "on_error": on_error, "error_response_code": 502}
+    site.configure([callout("a", "/a", error=policy, cache={"negative_ttl": 60})], cache=MEMORY)
+    assert [site.get().status for _ in range(2)] == [502 if on_error == "fail" else 200] * 2
+    assert asked(site) == 1
+
+
+def test_stale_while_revalidate(site: Site) -> None:
+    """Soon after its time a response is still used, while a new one is fetched, which later requests get."""
+    site.callee.on("/a", reply_json({"id": 1}), reply_json({"id": 2}))
+    cache = {"ttl": "0.2", "stale_while_revalidate": 600}
+    site.configure([callout("a", "/a", decode=True, cache=cache)], cache=MEMORY, witness=True)
+    ids = [site.context()["a"]["response"]["body"]["id"]]
+    deadline = time.monotonic() + PATIENCE_S
+    while ids[-1] == 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        ids.append(site.context()["a"]["response"]["body"]["id"])
+    assert ids[-1] == 2
+    assert set(ids) == {1, 2}
+
+
+def test_stale_if_error(site: Site) -> None:
+    """After its time a response is still used if the callout fails."""
+    site.callee.on("/a", reply_json({"id": 1}), Reply(503))
+    cache = {"ttl": "0.2", "stale_if_error": 600}
+    one = callout("a", "/a", decode=True, cache=cache, error={"http_statuses": [503]})
+    site.configure([one], cache=MEMORY, witness=True)
+    site.context()
+    deadline = time.monotonic() + PATIENCE_S
+    while asked(site) == 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        context = site.context()["a"]
+    assert context["caching"]["status"] == "stale"
+    assert context["response"]["body"]["id"] == 1
+
+
+def test_respect_cache_control(site: Site) -> None:
+    """With respect_cache_control a response that forbids it is not kept; without it that is not looked at."""
+    for path in ("/a", "/b"):
+        site.callee.on(path, Reply(200, headers=(("Cache-Control", "no-store"),)))
+    site.configure(
+        [callout("a", "/a", cache={"respect_cache_control": True}), callout("b", "/b")],
+        cache=MEMORY,
+    )
+    site.get()
+    site.get()
+    assert (asked(site, "/a"), asked(site, "/b")) == (2, 1)
+
+
+def test_vary_on(site: Site) -> None:
+    """Values of vary_on are part of the key."""
+    site.configure([callout("a", "/a", cache={"vary_on": ["$(headers.x_tenant)"]})], cache=MEMORY)
+    for tenant in ("1", "2", "1"):
+        site.get(headers={"X-Tenant": tenant})
+    assert asked(site) == 2

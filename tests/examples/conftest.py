@@ -29,10 +29,18 @@ def options() -> list[str]:
 
 
 @pytest.fixture
-def example(stand_ins: StandIns, options: list[str], tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def replaced() -> dict[str, str]:
+    """What a test has other words for in the file of an example, before it starts it."""
+    return {}
+
+
+@pytest.fixture
+def example(
+    stand_ins: StandIns, options: list[str], replaced: dict[str, str], tmp_path: Path
+) -> Iterator[Callable[[str], str]]:
     """Starts the embedded gateway with an example and gives back where it listens.
 
-    Only the addresses of the stand-ins are changed, from the ports in the file to those in use.
+    Only addresses are changed, from the ports in the file to those in use.
     """
     with ExitStack() as stack:
 
@@ -40,6 +48,9 @@ def example(stand_ins: StandIns, options: list[str], tmp_path: Path) -> Iterator
             text = (EXAMPLES / name / "kong.yml").read_text()
             for service, port in FIXED_PORTS.items():
                 text = text.replace(f"http://127.0.0.1:{port}", stand_ins.addresses[service])
+            for words, others in replaced.items():
+                assert words in text
+                text = text.replace(words, others)
             configuration = tmp_path / "kong.yml"
             configuration.write_text(text)
             process = GatewayProcess(configuration, options, environment(stand_ins.addresses))

@@ -19,6 +19,7 @@ from request_callout.cli.demo.command import environment
 from request_callout.cli.demo.scenarios import SCENARIOS
 from request_callout.cli.demo.services import FIXED_PORTS, MOCKY_TOKEN, StandIns
 from tests.examples.conftest import EXAMPLES
+from tests.servers.redis_server import running
 
 Example = Callable[[str], str]
 BEARER = {"Authorization": f"Bearer {MOCKY_TOKEN}"}
@@ -118,6 +119,42 @@ def test_memory_cache(example: Example, stand_ins: StandIns) -> None:
     assert len(services(stand_ins, "mocky")) == 1
     requests.get(proxy + "/cache?other=1")
     assert len(services(stand_ins, "mocky")) == 1
+
+
+def test_redis_cache(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """Two gateways, one token, kept for as long as it is valid; without Redis each request fetches its own."""
+    with running() as redis:
+        replaced["port: 6379"] = f"port: {redis.port}"
+        proxies = [example("redis-cache") for _ in range(2)]
+        answers = [requests.get(proxy + "/redis-cache") for proxy in 2 * proxies]
+        (shown,) = {answer.json()["headers"]["Authorization"] for answer in answers}
+        assert re.fullmatch(r"Bearer access-[0-9a-f]{32}", shown)
+        assert services(stand_ins, "auth") == ["/oauth/token"]
+        (key,) = redis.command("KEYS", "*")
+        assert re.fullmatch(r"request-callout:[0-9a-f]{64}", key)
+        valid_ms = (86400 - 30) * 1000
+        assert 0.9 * valid_ms - 60_000 < redis.command("PTTL", key) <= valid_ms
+        redis.kill()
+        others = [requests.get(proxies[0] + "/redis-cache").json()["headers"]["Authorization"] for _ in range(2)]
+        assert len({shown, *others}) == 3
+        assert services(stand_ins, "auth") == 2 * ["/oauth/token"]
+
+
+def test_stale_if_error(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """From the first answer of the service on there is one, although the service goes on failing."""
+    replaced['ttl: "10"'] = 'ttl: "0.2"'
+    url = example("stale-if-error") + "/stale"
+    assert [requests.get(url).status_code for _ in range(2)] == [502, 502]
+    asked: list[int] = []
+    told: list[str] = []
+    while len(asked) < 6:
+        answer = requests.get(url)
+        assert answer.status_code == 200
+        assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+        asked += [arrival.status for arrival in stand_ins.take_arrivals() if arrival.service == "flaky"]
+        told += [answer.json()["headers"]["X-Cache"]]
+    assert asked == [503, 503, 200, 503, 503, 200]
+    assert [one for one in told if one != "hit"] == ["miss", "stale", "stale", "miss"]
 
 
 def test_custom_cache_key(example: Example, stand_ins: StandIns) -> None:

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from request_callout import __version__
+from request_callout.config import InvalidConfiguration, load
 from request_callout.config.kong_schema import plugin_info
+from request_callout.gateway.schema_rules import fill, validate
 from tests.unit.config.test_schema import OWN
 
 # Attributes that a schema may have when it arrives as JSON.
@@ -15,6 +19,8 @@ KNOWN = {
     *("type", "required", "default", "description", "elements", "keys", "values", "fields", "entity_checks"),
     *("one_of", "between", "gt", "len_min", "referenceable", "encrypted"),
 }
+
+SENTINELS = {"sentinel_nodes": [{}], "sentinel_master": "m", "sentinel_role": "any"}
 
 
 def nodes(field: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -93,6 +99,20 @@ def test_only_what_has_no_default_is_required() -> None:
     assert required == {"callouts", "callouts[].name", "callouts[].request.url"}
 
 
+def without_a_proxy(name: str) -> dict[str, Any]:
+    """Kong's check that a field is absent where Redis is reached through a proxy."""
+    message = f"{name} does not go together with connection_is_proxied; leave it out and give the proxy's host and port"
+    return {
+        "conditional": {
+            "if_field": "connection_is_proxied",
+            "if_match": {"required": True, "eq": True},
+            "then_field": name,
+            "then_match": {"eq": None},
+            "then_err": message,
+        }
+    }
+
+
 def test_rules_over_several_fields_are_entity_checks() -> None:
     """All-or-none groups, exclusions and conditions of the JSON Schema are Kong's entity checks."""
     options = KONG["callouts[].request.http_opts.timeouts"]["entity_checks"]
@@ -100,6 +120,8 @@ def test_rules_over_several_fields_are_entity_checks() -> None:
     assert KONG["cache.redis"]["entity_checks"] == [
         {"mutually_required": ["sentinel_master", "sentinel_nodes", "sentinel_role"]},
         {"mutually_exclusive": ["cluster_nodes", "sentinel_nodes"]},
+        without_a_proxy("cluster_nodes"),
+        without_a_proxy("sentinel_nodes"),
     ]
     named = {path for path, node in KONG.items() if "entity_checks" in node}
     assert named == {
@@ -118,5 +140,103 @@ def test_a_condition_does_not_hold_for_an_absent_field() -> None:
         for check in node.get("entity_checks", ())
         if "conditional" in check
     ]
-    assert len(conditions) == 2
+    assert len(conditions) == 4
     assert all(one["if_match"]["required"] for one in conditions)
+
+
+def test_the_cache_of_a_callout_in_kongs_words() -> None:
+    """What goes beyond Enterprise is optional, without defaults; the time to live is a string, Kong has no unions."""
+    node = KONG["callouts[].cache"]
+    assert (node["type"], node["required"]) == ("record", True)
+    told = [
+        {name: {k: v for k, v in field.items() if k != "description"}}
+        for one in node["fields"]
+        for name, field in one.items()
+    ]
+    seconds = {"type": "number", "between": [0, 2147483646]}
+    assert told == [
+        {"bypass": {"type": "boolean", "default": False}},
+        {"ttl": {"type": "string"}},
+        {"statuses": {"type": "array", "elements": {"type": "integer", "between": [100, 599]}, "len_min": 1}},
+        {"negative_ttl": seconds},
+        {"stale_while_revalidate": seconds},
+        {"stale_if_error": seconds},
+        {"respect_cache_control": {"type": "boolean"}},
+        {"vary_on": {"type": "array", "elements": {"type": "string"}}},
+        {"jitter": {"type": "number", "between": [0, 100]}},
+    ]
+
+
+def test_limits_of_numbers_are_exact() -> None:
+    """A number that may have a fraction has both limits: Kong's lower limit alone is an exclusive one."""
+    numbers = [node for node in KONG.values() if node["type"] == "number"]
+    assert numbers
+    assert all("between" in node and "gt" not in node for node in numbers)
+
+
+def through_kong(config: dict[str, Any]) -> dict[str, Any]:
+    """What the gateway's schema rules find wrong with a configuration."""
+    schema = {"type": "record", "fields": [{"config": CONFIG}]}
+    return validate(schema, fill(schema, {"config": config}))
+
+
+@pytest.mark.parametrize(
+    ("cache", "problems"),
+    [
+        ({}, {}),
+        ({"ttl": "60"}, {}),
+        ({"ttl": "$(callouts.a.response.body.expires_in)", "vary_on": ["$(headers.x)"], "statuses": [200]}, {}),
+        ({"ttl": 60}, {"ttl": "expected a string"}),
+        ({"statuses": [600]}, {"statuses": {1: "value should be between 100 and 599"}}),
+        ({"statuses": []}, {"statuses": "length must be at least 1"}),
+        ({"negative_ttl": 0.5, "stale_if_error": 0, "stale_while_revalidate": 10}, {}),
+        ({"negative_ttl": -0.5}, {"negative_ttl": "value should be between 0 and 2147483646"}),
+        ({"jitter": 100.5}, {"jitter": "value should be between 0 and 100"}),
+        ({"vary_on": [""]}, {"vary_on": {1: "length must be at least 1"}}),
+        ({"respect_cache_control": "yes"}, {"respect_cache_control": "expected a boolean"}),
+    ],
+)
+def test_kong_takes_and_refuses_what_load_does(cache: dict[str, Any], problems: dict[str, Any]) -> None:
+    """Kong finds by the translated schema what is found here by the JSON Schema."""
+    config = {"callouts": [{"name": "a", "request": {"url": "http://x/"}, "cache": cache}]}
+    found = through_kong(config)
+    assert found == ({"config": {"callouts": {1: {"cache": problems}}}} if problems else {})
+    if problems:
+        with pytest.raises(InvalidConfiguration):
+            load(config)
+    else:
+        load(config)
+
+
+@pytest.mark.parametrize("nodes_of", [{"cluster_nodes": [{}]}, SENTINELS])
+def test_a_proxied_redis_has_no_nodes(nodes_of: dict[str, Any]) -> None:
+    """Kong refuses nodes beside connection_is_proxied, with the remedy, and takes them without it."""
+    config = {"callouts": [], "cache": {"redis": {**nodes_of, "connection_is_proxied": True}}}
+    (message,) = through_kong(config)["config"]["cache"]["redis"]["@entity"]
+    assert "give the proxy's host and port" in message
+    assert through_kong({"callouts": [], "cache": {"redis": nodes_of}}) == {}
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "sentinel_master": st.just("m"),
+            "sentinel_role": st.sampled_from(["any", "replica"]),
+            "sentinel_nodes": st.sampled_from([[{}], [{"host": "s", "port": 70000}], None]),
+            "cluster_nodes": st.sampled_from([[{}], [{"ip": ""}], None]),
+            "connection_is_proxied": st.booleans() | st.none(),
+            "keepalive_pool_size": st.integers(-1, 1),
+        },
+    )
+)
+def test_kong_and_load_agree_on_any_redis(redis: dict[str, Any]) -> None:
+    """Whatever is said of sentinels, clusters and proxies together, Kong takes it exactly if it loads here."""
+    config = {"callouts": [], "cache": {"redis": redis}}
+    try:
+        load(config)
+    except InvalidConfiguration:
+        loads = False
+    else:
+        loads = True
+    assert (through_kong(config) == {}) is loads

@@ -64,7 +64,7 @@ def test_what_is_absent_gets_the_schemas_default() -> None:
         "response.headers.store": response.headers_store,
         "response.body.store": response.body_store,
         "response.body.decode": response.body_decode,
-        "cache.bypass": config.callouts[0].cache_bypass,
+        "cache.bypass": config.callouts[0].cache.bypass,
     }
     upstream = config.upstream
     assert defaults(schema["upstream"]) == {
@@ -147,6 +147,96 @@ def test_every_field_is_carried_over() -> None:
     redis = config.cache.redis
     assert redis.cluster_nodes == (model.HostPort("n1", 6379), model.HostPort("127.0.0.1", 7000))
     assert (redis.keepalive_backlog, redis.cloud_authentication.auth_provider) == (9, "gcp")
+
+
+def test_every_field_of_a_callouts_cache_is_carried_over() -> None:
+    """Seconds, percent and statuses stand in the fields of their names; texts stay as they are."""
+    raw = callout()
+    raw["callouts"][0]["cache"] = {
+        "ttl": "$(callouts.a.response.body.expires_in - 30)",
+        "statuses": [200, 404.0],
+        "negative_ttl": 1.5,
+        "stale_while_revalidate": 30,
+        "stale_if_error": 600,
+        "respect_cache_control": True,
+        "vary_on": ["$(headers.accept_language)", "v2"],
+        "jitter": 10,
+    }
+    assert load(raw).callouts[0].cache == model.CalloutCache(
+        bypass=False,
+        ttl="$(callouts.a.response.body.expires_in - 30)",
+        statuses=frozenset({200, 404}),
+        negative_ttl_s=1.5,
+        stale_while_revalidate_s=30,
+        stale_if_error_s=600,
+        respect_cache_control=True,
+        vary_on=("$(headers.accept_language)", "v2"),
+        jitter_percent=10,
+    )
+
+
+@pytest.mark.parametrize(
+    "cache", [None, {}, dict.fromkeys(["ttl", "statuses", "negative_ttl", "stale_if_error", "vary_on", "jitter"])]
+)
+def test_a_callouts_cache_is_plain_unless_more_is_asked_for(cache: dict[str, Any] | None) -> None:
+    """What is absent or null leaves the cache as Enterprise has it."""
+    raw = callout()
+    raw["callouts"][0]["cache"] = cache
+    assert load(raw).callouts[0].cache == model.CalloutCache(bypass=False)
+
+
+def test_a_negative_ttl_of_zero_is_not_none() -> None:
+    """Zero keeps no error, which is another wish than saying nothing."""
+    raw = callout()
+    raw["callouts"][0]["cache"] = {"negative_ttl": 0, "vary_on": []}
+    assert load(raw).callouts[0].cache == model.CalloutCache(bypass=False, negative_ttl_s=0)
+
+
+@pytest.mark.parametrize("ttl", ["0", "60", " 60\n", "0.5", "$(1)", "1$(2)", "$(callouts.a.response.body.ttl)"])
+def test_a_time_to_live_is_a_number_or_an_expression(ttl: str) -> None:
+    """Seconds as text, with a fraction or not, or anything with an expression in it."""
+    raw = callout()
+    raw["callouts"][0]["cache"] = {"ttl": ttl}
+    assert load(raw).callouts[0].cache.ttl == ttl
+
+
+@pytest.mark.parametrize(
+    ("strategy", "cache"),
+    [
+        ("off", {"ttl": "60", "stale_if_error": 5, "negative_ttl": 5}),
+        ("memory", {"bypass": True, "stale_while_revalidate": 5, "vary_on": ["$(headers.x)"]}),
+        ("redis", {"statuses": [200], "negative_ttl": 5}),
+        ("memory", {"respect_cache_control": True, "ttl": "60"}),
+    ],
+)
+def test_what_has_no_effect_is_no_problem(strategy: str, cache: dict[str, Any]) -> None:
+    """Fields that another one makes idle are taken: a configuration may be switched off in one place."""
+    raw = callout()
+    raw["callouts"][0]["cache"] = cache
+    raw["cache"] = {"strategy": strategy}
+    assert load(raw).cache.strategy == strategy
+
+
+@pytest.mark.parametrize(
+    "redis",
+    [
+        {"sentinel_master": "m", "sentinel_role": "slave", "sentinel_nodes": [{"host": "s1", "port": 26379}, {}]},
+        {"cluster_nodes": [{"ip": "n1"}, {"ip": "n2", "port": 7001}], "database": 0},
+        {"connection_is_proxied": True, "host": "envoy", "port": 6380},
+        {"connection_is_proxied": False, "cluster_nodes": [{}]},
+        {"connection_is_proxied": None, "cluster_nodes": [{}]},
+        {"cluster_nodes": [{}], "sentinel_nodes": None, "sentinel_master": None, "sentinel_role": None},
+        {"cloud_authentication": {"auth_provider": "{vault://env/provider}"}},
+        {"cloud_authentication": {"auth_provider": "azure"}},
+        {"port": 0, "keepalive_pool_size": 1, "keepalive_backlog": 0, "connect_timeout": 0},
+    ],
+)
+def test_ways_to_reach_a_redis(redis: dict[str, Any]) -> None:
+    """One server, sentinels, a cluster or a proxy; nulls are as good as absent."""
+    settings = load({"callouts": [], "cache": {"strategy": "redis", "redis": redis}}).cache.redis
+    assert len(settings.sentinel_nodes) == len(redis.get("sentinel_nodes") or ())
+    assert len(settings.cluster_nodes) == len(redis.get("cluster_nodes") or ())
+    assert settings.connection_is_proxied is bool(redis.get("connection_is_proxied"))
 
 
 @pytest.mark.parametrize(

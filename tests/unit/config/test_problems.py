@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from request_callout.config import InvalidConfiguration, Problem, load
-from request_callout.config.checks import SourceCheck
+from request_callout.config.sources import SourceCheck
 from tests.unit.config.test_load import KONG, callout
 
 C = "config.callouts[1]"
@@ -32,6 +32,11 @@ def two(**second: Any) -> dict[str, Any]:
 
 def redis(**given: Any) -> dict[str, Any]:
     return {"callouts": [], "cache": {"redis": given}}
+
+
+def cached(**cache: Any) -> dict[str, Any]:
+    """One callout with this cache."""
+    return {"callouts": [{**callout()["callouts"][0], "cache": cache}]}
 
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
@@ -96,6 +101,67 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "config.cache.redis.cloud_authentication.aws_cache_name",
         "add it",
     ),
+    (redis(sentinel_role="any", sentinel_nodes=[{}]), "config.cache.redis", "can't stand without sentinel_master"),
+    (
+        redis(connection_is_proxied=True, cluster_nodes=[{}]),
+        "config.cache.redis.cluster_nodes",
+        "does not go together with connection_is_proxied; leave it out and give the proxy's host and port",
+    ),
+    (
+        redis(connection_is_proxied=True, sentinel_nodes=[{}], sentinel_master="m", sentinel_role="any"),
+        "config.cache.redis.sentinel_nodes",
+        "does not go together with connection_is_proxied",
+    ),
+    (
+        redis(sentinel_nodes=[], sentinel_master="m", sentinel_role="any"),
+        "config.cache.redis.sentinel_nodes",
+        "name at least one",
+    ),
+    (redis(port=65536), "config.cache.redis.port", "between 0 and 65535"),
+    (redis(port="6379"), "config.cache.redis.port", "write it without quotes"),
+    (redis(database=-1), "config.cache.redis.database", "must be 0 or more"),
+    (redis(read_timeout=-1), "config.cache.redis.read_timeout", "between 0 and 2147483646"),
+    (redis(keepalive_pool_size=0), "config.cache.redis.keepalive_pool_size", "between 1 and 2147483646"),
+    (redis(password=123), "config.cache.redis.password", "put it in quotes"),
+    (
+        redis(sentinel_role="replica", sentinel_nodes=[{}], sentinel_master="m"),
+        "config.cache.redis.sentinel_role",
+        "expected one of: any, master, slave",
+    ),
+    (
+        redis(cloud_authentication={"aws_access_key_id": "k"}),
+        "config.cache.redis.cloud_authentication",
+        "aws_access_key_id can't stand without aws_secret_access_key",
+    ),
+    # the cache of a callout
+    (cached(ttl=60), f"{C}.cache.ttl", "expected a string, not a number; put it in quotes"),
+    (cached(ttl=""), f"{C}.cache.ttl", "must not be empty"),
+    (cached(ttl="5m"), f"{C}.cache.ttl", "'5m' is no number of seconds; write one such as \"60\", without a unit"),
+    (cached(ttl="-1"), f"{C}.cache.ttl", "is no number of seconds"),
+    (cached(ttl="nan"), f"{C}.cache.ttl", "is no number of seconds"),
+    (cached(ttl="1e9"), f"{C}.cache.ttl", "is no number of seconds"),
+    (cached(ttl="99999999999"), f"{C}.cache.ttl", "is no number of seconds"),
+    (cached(ttl="callouts.a.response.body.ttl"), f"{C}.cache.ttl", "or an expression such as $(callouts.NAME"),
+    (cached(ttl="#$(1)"), f"{C}.cache.ttl", 'must not begin with #; write $("#")'),
+    (cached(ttl="$(1"), f"{C}.cache.ttl", "close it"),
+    (cached(ttl="$( )"), f"{C}.cache.ttl", "the expression $() is empty"),
+    (cached(ttl="{vault://env/ttl}"), f"{C}.cache.ttl", "is not referenceable"),
+    (cached(statuses=[]), f"{C}.cache.statuses", "name at least one or leave it out"),
+    (cached(statuses=[200, 600]), f"{C}.cache.statuses[2]", "between 100 and 599"),
+    (cached(statuses=["200"]), f"{C}.cache.statuses[1]", "write it without quotes"),
+    (cached(statuses=200), f"{C}.cache.statuses", "expected a list, not a number"),
+    (cached(negative_ttl=-0.1), f"{C}.cache.negative_ttl", "between 0 and 2147483646"),
+    (cached(negative_ttl="5"), f"{C}.cache.negative_ttl", "write it without quotes"),
+    (cached(stale_while_revalidate=-1), f"{C}.cache.stale_while_revalidate", "between 0 and 2147483646"),
+    (cached(stale_if_error=True), f"{C}.cache.stale_if_error", "expected a number, not true or false"),
+    (cached(respect_cache_control=1), f"{C}.cache.respect_cache_control", "expected true or false"),
+    (cached(vary_on="$(headers.x)"), f"{C}.cache.vary_on", "expected a list, not a string"),
+    (cached(vary_on=["a", "#b"]), f"{C}.cache.vary_on[2]", 'must not begin with #; write $("#")'),
+    (cached(vary_on=["$(a"]), f"{C}.cache.vary_on[1]", "close it"),
+    (cached(vary_on=["{vault://env/x}"]), f"{C}.cache.vary_on[1]", "is not referenceable"),
+    (cached(vary_on=[""]), f"{C}.cache.vary_on[1]", "must not be empty"),
+    (cached(jitter=101), f"{C}.cache.jitter", "between 0 and 100"),
+    (cached(jiter=1), f"{C}.cache.jiter", "did you mean jitter?"),
     # names and dependencies
     (two(name="a"), "config.callouts[2].name", "is the name of callouts[1] too"),
     (two(depends_on=["c"]), "config.callouts[2].depends_on[1]", "no callout named 'c'; the names are: a, b"),
@@ -211,6 +277,8 @@ LUA = [
     (callout(headers={"custom": {"h": "$(!)"}}), f"{R}.headers.custom.h", 1),
     (callout(body={"custom": {"b": "$(1)$(!)"}}), f"{R}.body.custom.b", 1),
     (callout(error={"error_response_msg": "\n$(!)"}), f"{R}.error.error_response_msg", 2),
+    (cached(ttl="$(1) $(\n!)"), f"{C}.cache.ttl", 2),
+    (cached(vary_on=["a", "$(!)"]), f"{C}.cache.vary_on[2]", 1),
     ({"callouts": [], "upstream": {"by_lua": "!"}}, "config.upstream.by_lua", 1),
     ({"callouts": [], "upstream": {"query": {"custom": {"q": "$(!)"}}}}, "config.upstream.query.custom.q", 1),
     ({"callouts": [], "upstream": {"headers": {"custom": {"h": "$(!)"}}}}, "config.upstream.headers.custom.h", 1),

@@ -23,6 +23,9 @@ OURS = {
     *(f"{part}.remove[]" for place in ("callouts[].request", "upstream") for part in (f"{place}.body",)),
     "callouts[].request.body.typed",
     "upstream.body.typed",
+    *(f"callouts[].cache.{name}" for name in ("ttl", "statuses", "statuses[]", "negative_ttl", "stale_if_error")),
+    *(f"callouts[].cache.{name}" for name in ("stale_while_revalidate", "respect_cache_control", "jitter")),
+    *(f"callouts[].cache.{name}" for name in ("vary_on", "vary_on[]")),
 }
 # Where the default is a rule, not a value: it is told in the description.
 RULED = {"callouts[].depends_on", "callouts[].request.error.on_error", "callouts[].request.error.retries"}
@@ -48,6 +51,17 @@ def test_fields_are_the_documented_ones_and_ours() -> None:
     """Every documented field is there, and nothing else but the named additions."""
     assert set(OWN) - set(THEIRS) == OURS
     assert set(THEIRS) <= set(OWN)
+
+
+def test_what_goes_beyond_enterprise_is_marked() -> None:
+    """Each field that Enterprise does not have, and no other, says so; it is optional and has no default to fill."""
+    assert {path for path, node in OWN.items() if node.get("x-beyond-enterprise")} == {
+        path for path in OURS if not path.endswith("[]")
+    }
+    for path in OURS:
+        name = path.rpartition(".")[2]
+        assert name not in OWN[path.removesuffix(f".{name}")].get("required", ())
+        assert "default" not in OWN[path] or name == "typed"
 
 
 @pytest.mark.parametrize("path", sorted(THEIRS))

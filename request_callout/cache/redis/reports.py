@@ -1,0 +1,65 @@
+"""Log lines about one Redis: one a period for each kind of trouble, and one when that is over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from request_callout.cache.redis.failures import reason_of
+
+_log = logging.getLogger(__name__)
+
+PERIOD_S = 60.0
+Kind = Literal["down", "writes", "command", "value"]
+
+
+class Reports:
+    """Tells of the Redis that ``address`` names; in no line is any of the secrets."""
+
+    def __init__(
+        self, address: str, secret_texts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.address = address
+        self._secrets = tuple(secret_texts)
+        self._clock = clock
+        self._told_at: dict[Kind, float] = {}
+        self._not_over: set[Kind] = set()
+
+    def down(self, error: Exception) -> None:
+        """It can't be used."""
+        self._trouble("down", "is not used until it answers again: %s", reason_of(error, self._secrets))
+
+    def answers(self) -> None:
+        """It can be used again."""
+        self._over("down", "answers again")
+
+    def refuses_writes(self, error: Exception) -> None:
+        """It can be read only."""
+        self._trouble("writes", "takes no values: %s", reason_of(error, self._secrets))
+
+    def takes_writes(self) -> None:
+        """A value was written."""
+        self._over("writes", "takes values again")
+
+    def command_failed(self, error: Exception) -> None:
+        """One command failed, which says nothing of the others."""
+        self._trouble("command", "failed a command, which counts as a miss: %s", reason_of(error, self._secrets))
+
+    def value(self, message: str, *args: object) -> None:
+        """A value was not kept, or can't be read."""
+        self._trouble("value", message, *args)
+
+    def _trouble(self, kind: Kind, message: str, *args: object) -> None:
+        now = self._clock()
+        told_at = self._told_at.get(kind)
+        if told_at is None or now - told_at >= PERIOD_S:
+            self._told_at[kind] = now
+            self._not_over.add(kind)
+            _log.warning(f"the Redis cache (%s) {message}", self.address, *args)
+
+    def _over(self, kind: Kind, message: str) -> None:
+        if kind in self._not_over:  # a warning too: who read that it began has to read that it ended
+            self._not_over.discard(kind)
+            _log.warning(f"the Redis cache (%s) {message}", self.address)

@@ -1,0 +1,1 @@
+"""Real servers that the tests start themselves, on free loopback ports."""
