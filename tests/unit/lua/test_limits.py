@@ -289,10 +289,10 @@ def test_two_megabytes_of_json_can_be_decoded() -> None:
 
 def test_the_time_between_two_runs_counts_for_neither() -> None:
     """A run has all its CPU time, however much the process has used since the last one, and wherever the hook comes."""
-    bench = Bench(lua=Lua(LuaSettings(max_instructions=2000)))  # and so 0.2 ms of CPU time
+    bench = Bench(lua=Lua(LuaSettings(max_instructions=20_000)))  # and so 2 ms of CPU time
     scripts = [bench.lua.script(f"for i = 1, {steps} do end", "by_lua") for steps in range(60)]
-    for script in scripts * 30:
-        idle = time.process_time() + 0.0003
+    for script in scripts * 10:
+        idle = time.process_time() + 0.0022
         while time.process_time() < idle:
             pass
         script.run(bench.context)
