@@ -82,28 +82,15 @@ def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
     if "not" in node:
         checks.append({"mutually_exclusive": node["not"]["required"]})
     if "if" in node:
-        then = node["then"]
         for name, one in node["if"]["properties"].items():
-            match = {"eq": one["const"]}
-            checks += [_then_required(name, match, other) for other in then.get("required", ())]
-            for other, never in then.get("properties", {}).items():
-                checks.append(_conditional(name, match, other, {"eq": None}, never["x-remedy"]))
+            checks += [_then_required(name, {"eq": one["const"]}, other) for other in node["then"]["required"]]
     return checks
 
 
 def _then_required(name: str, match: dict[str, Any], other: str) -> dict[str, Any]:
-    return _conditional(name, match, other, {"required": True})
-
-
-def _conditional(
-    name: str, match: dict[str, Any], other: str, then: dict[str, Any], message: str | None = None
-) -> dict[str, Any]:
     # Without `required` Kong finds that an absent field matches.
     condition: dict[str, Any] = {"if_field": name, "if_match": {"required": True, **match}}
-    condition |= {"then_field": other, "then_match": then}
-    if message is not None:
-        condition["then_err"] = message
-    return {"conditional": condition}
+    return {"conditional": {**condition, "then_field": other, "then_match": {"required": True}}}
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:

@@ -82,8 +82,6 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
                     f"{_listed(given)} can't stand without {_listed(missing)}; add what is missing, or leave all out",
                 )
                 return
-    elif rule == "not" and "x-remedy" in schema:
-        yield Problem(path, schema["x-remedy"])
     elif rule == "not":
         yield Problem(path, f"{_listed(wanted['required'])} do not go together; leave out one of them")
     else:

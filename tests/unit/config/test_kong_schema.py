@@ -20,8 +20,6 @@ KNOWN = {
     *("one_of", "between", "gt", "len_min", "referenceable", "encrypted"),
 }
 
-SENTINELS = {"sentinel_nodes": [{}], "sentinel_master": "m", "sentinel_role": "any"}
-
 
 def nodes(field: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every field, element and map value of Kong's schema, with the paths of the JSON Schema."""
@@ -99,20 +97,6 @@ def test_only_what_has_no_default_is_required() -> None:
     assert required == {"callouts", "callouts[].name", "callouts[].request.url"}
 
 
-def without_a_proxy(name: str) -> dict[str, Any]:
-    """Kong's check that a field is absent where Redis is reached through a proxy."""
-    message = f"{name} does not go together with connection_is_proxied; leave it out and give the proxy's host and port"
-    return {
-        "conditional": {
-            "if_field": "connection_is_proxied",
-            "if_match": {"required": True, "eq": True},
-            "then_field": name,
-            "then_match": {"eq": None},
-            "then_err": message,
-        }
-    }
-
-
 def test_rules_over_several_fields_are_entity_checks() -> None:
     """All-or-none groups, exclusions and conditions of the JSON Schema are Kong's entity checks."""
     options = KONG["callouts[].request.http_opts.timeouts"]["entity_checks"]
@@ -120,8 +104,6 @@ def test_rules_over_several_fields_are_entity_checks() -> None:
     assert KONG["cache.redis"]["entity_checks"] == [
         {"mutually_required": ["sentinel_master", "sentinel_nodes", "sentinel_role"]},
         {"mutually_exclusive": ["cluster_nodes", "sentinel_nodes"]},
-        without_a_proxy("cluster_nodes"),
-        without_a_proxy("sentinel_nodes"),
     ]
     named = {path for path, node in KONG.items() if "entity_checks" in node}
     assert named == {
@@ -140,7 +122,7 @@ def test_a_condition_does_not_hold_for_an_absent_field() -> None:
         for check in node.get("entity_checks", ())
         if "conditional" in check
     ]
-    assert len(conditions) == 4
+    assert len(conditions) == 2
     assert all(one["if_match"]["required"] for one in conditions)
 
 
@@ -206,15 +188,6 @@ def test_kong_takes_and_refuses_what_load_does(cache: dict[str, Any], problems: 
             load(config)
     else:
         load(config)
-
-
-@pytest.mark.parametrize("nodes_of", [{"cluster_nodes": [{}]}, SENTINELS])
-def test_a_proxied_redis_has_no_nodes(nodes_of: dict[str, Any]) -> None:
-    """Kong refuses nodes beside connection_is_proxied, with the remedy, and takes them without it."""
-    config = {"callouts": [], "cache": {"redis": {**nodes_of, "connection_is_proxied": True}}}
-    (message,) = through_kong(config)["config"]["cache"]["redis"]["@entity"]
-    assert "give the proxy's host and port" in message
-    assert through_kong({"callouts": [], "cache": {"redis": nodes_of}}) == {}
 
 
 @given(

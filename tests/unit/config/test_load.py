@@ -223,7 +223,7 @@ def test_what_has_no_effect_is_no_problem(strategy: str, cache: dict[str, Any]) 
         {"sentinel_master": "m", "sentinel_role": "slave", "sentinel_nodes": [{"host": "s1", "port": 26379}, {}]},
         {"cluster_nodes": [{"ip": "n1"}, {"ip": "n2", "port": 7001}], "database": 0},
         {"connection_is_proxied": True, "host": "envoy", "port": 6380},
-        {"connection_is_proxied": False, "cluster_nodes": [{}]},
+        {"connection_is_proxied": True, "cluster_nodes": [{}]},
         {"connection_is_proxied": None, "cluster_nodes": [{}]},
         {"cluster_nodes": [{}], "sentinel_nodes": None, "sentinel_master": None, "sentinel_role": None},
         {"cloud_authentication": {"auth_provider": "{vault://env/provider}"}},

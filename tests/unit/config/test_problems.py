@@ -103,16 +103,6 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ),
     (redis(sentinel_role="any", sentinel_nodes=[{}]), "config.cache.redis", "can't stand without sentinel_master"),
     (
-        redis(connection_is_proxied=True, cluster_nodes=[{}]),
-        "config.cache.redis.cluster_nodes",
-        "does not go together with connection_is_proxied; leave it out and give the proxy's host and port",
-    ),
-    (
-        redis(connection_is_proxied=True, sentinel_nodes=[{}], sentinel_master="m", sentinel_role="any"),
-        "config.cache.redis.sentinel_nodes",
-        "does not go together with connection_is_proxied",
-    ),
-    (
         redis(sentinel_nodes=[], sentinel_master="m", sentinel_role="any"),
         "config.cache.redis.sentinel_nodes",
         "name at least one",
