@@ -42,7 +42,7 @@ def handlers(node: ast.AST) -> Iterator[ast.ExceptHandler]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_name_is_for_one_kind_of_exception(module: str) -> None:
-    """In a function, two except clauses for different exceptions bind different names: compiled, a name has one type."""
+    """In a function, two except clauses for different exceptions bind different names: compiled, it has one type."""
     for function in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef):
             kinds: dict[str, set[str]] = defaultdict(set)
