@@ -31,7 +31,8 @@ test-compiled:
 	rm -r $(COMPILED)/checkout/request_callout
 	$(COMPILED)/bin/python -m pip install -qq "$$(ls $(COMPILED)/*.whl)[test]"
 	cd $(COMPILED)/checkout && ../bin/python -m pytest --compiled -n auto -q \
-		tests/unit/pdk tests/unit/transport tests/unit/engine tests/unit/server tests/conformance
+		tests/unit/pdk tests/unit/transport tests/unit/engine tests/unit/server tests/unit/security \
+		tests/conformance
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
