@@ -9,13 +9,11 @@ import json
 import statistics
 import sys
 import time
-from typing import Any, cast
 
 from bench import cases
 from bench.service import TOKEN
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine
-from request_callout.pdk.connection import Connection
 from request_callout.pdk.over_protobuf import ProtobufKong
 from request_callout.pdk.protobuf import HandleEvent, decode_call, encode_call
 from request_callout.transport import IncomingResponse, OutgoingRequest
@@ -28,7 +26,7 @@ class _Nowhere:
 
     owed = 0
 
-    def exchange(self, _data: bytes, replies: int) -> list[bytes]:
+    def exchange(self, data: bytes, replies: int) -> list[bytes]:
         return [b""] * replies
 
     def wait_for_end(self) -> None:
@@ -38,17 +36,20 @@ class _Nowhere:
 class _Answered:
     """A transport that has the response already."""
 
-    def send(self, _request: OutgoingRequest) -> IncomingResponse:
+    def send(self, request: OutgoingRequest) -> IncomingResponse:
         return IncomingResponse(200, list(_HEADERS), TOKEN)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def main(case: str) -> None:
     """Measure and print."""
     engine = Engine(Settings())
-    engine.transport = cast(Any, _Answered())
+    engine.transport = _Answered()
     instance = engine.instance(getattr(cases, case)("http://127.0.0.1:8080"))
     command = encode_call(HandleEvent(2, 12345678, "access"))
-    connection = cast(Connection, _Nowhere())
+    connection = _Nowhere()
 
     def event() -> None:
         kong = ProtobufKong(connection, decode_call(command).sequence)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from request_callout import values
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "the gateway that tests/conformance runs on")
@@ -14,3 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "plugin server must run on this machine (callees listen on 127.0.0.1), and -n must be 0",
     )
     group.addoption("--kong-admin", metavar="URL", help="the Admin API of that Kong, which must be db-less")
+    parser.addoption("--compiled", action="store_true", help="refuse to run on anything but the compiled build")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--compiled") and not values.__file__.endswith(".so"):
+        raise pytest.UsageError(f"not compiled: {values.__file__}")

@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from request_callout import __version__
+from request_callout import __version__, values
 
 _COMMANDS = {
     "cache": "Look into the responses that are kept in Redis, and clear them.",
@@ -21,6 +21,9 @@ _COMMANDS = {
     "serve": "Run the plugin server beside Kong.",
     "validate": "Check the plugin's configurations in declarative files.",
 }
+
+# One module tells for all: they are compiled into one extension, or none is.
+_BUILD = "pure Python" if values.__file__.endswith(".py") else "compiled"
 
 
 class _Commands(click.Group):
@@ -41,6 +44,6 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="request-callout")
+@click.version_option(__version__, prog_name="request-callout", message=f"%(prog)s, version %(version)s ({_BUILD})")
 def main() -> None:
     """Kong's request-callout plugin for open-source Kong Gateway."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from request_callout.engine.compiled import CompiledCallout
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from request_callout.engine.run import Run
 
 
-@dataclass(slots=True)
 class Call:
     """The state of one callout: what the layers hand to each other beside the response.
 
@@ -27,19 +25,37 @@ class Call:
     ``requested_at`` and ``received_at`` are moments of the engine's clock.
     """
 
-    run: Run
-    callout: CompiledCallout
-    _record: CalloutRecord | None = None
-    attempts: int = 0
-    status: int | None = None
-    failure: str | None = None
-    cache: str | None = None
-    cache_key: str | None = None
-    flight: Flight[Outcome] | None = None
-    lease: Lease | None = None
-    requested_at: float = 0.0
-    received_at: float = 0.0
-    latency_ms: float = 0.0
+    # No dataclass: compiled, one looks up its fields' types when it is made, and Run is made after it.
+    __slots__ = (
+        "_record",
+        "attempts",
+        "cache",
+        "cache_key",
+        "callout",
+        "failure",
+        "flight",
+        "latency_ms",
+        "lease",
+        "received_at",
+        "requested_at",
+        "run",
+        "status",
+    )
+
+    def __init__(self, run: Run, callout: CompiledCallout) -> None:
+        self.run = run
+        self.callout = callout
+        self._record: CalloutRecord | None = None
+        self.attempts = 0
+        self.status: int | None = None
+        self.failure: str | None = None
+        self.cache: str | None = None
+        self.cache_key: str | None = None
+        self.flight: Flight[Outcome] | None = None
+        self.lease: Lease | None = None
+        self.requested_at = 0.0
+        self.received_at = 0.0
+        self.latency_ms = 0.0
 
     @property
     def name(self) -> str:

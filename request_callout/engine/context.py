@@ -144,7 +144,7 @@ class Context:
 
     def lua_for(self, uses: Uses) -> LuaContext:
         """The Lua side, with the contexts of finished callouts that these uses read."""
-        names = self.records.keys() if uses.all_callouts or self.scripted else uses.callouts & self.records.keys()
+        names = self.records.keys() if uses.all_callouts or self.scripted else uses.callouts.intersection(self.records)
         return self._with(names)
 
     def lua_for_script(self) -> LuaContext:

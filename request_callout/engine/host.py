@@ -72,10 +72,10 @@ class ScriptHost:
                 self._run.kong.write(method, *args)
                 return None
             value = self._run.kong.read([(method, tuple(args))])[0]
-        except UnsupportedMethod as error:
-            raise PdkError(str(error)) from None
-        except BodyFileError as error:
-            raise PdkError(str(error)) from None
+        except UnsupportedMethod as unsupported:
+            raise PdkError(str(unsupported)) from None
+        except BodyFileError as unreadable:
+            raise PdkError(str(unreadable)) from None
         except (TypeError, ValueError) as error:
             raise PdkError(f"bad arguments for {method}: {error}") from None
         return text(value) if isinstance(value, bytes) else value

@@ -28,7 +28,7 @@ from request_callout.engine.run import handle
 from request_callout.engine.sharing import shown_url
 from request_callout.engine.stack import stack
 from request_callout.lua import Lua
-from request_callout.transport import Transport
+from request_callout.transport import Sender, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Engine:
         self.flights: Flights[Outcome] = Flights()
         self.background = Group()
         self.lua = Lua(settings.lua)
-        self.transport = Transport(settings.transport)
+        self.transport: Sender = Transport(settings.transport)
         self.user_agent = (
             f"kong/{settings.kong_version}/request-callout" if settings.kong_version else "kong/request-callout"
         )

@@ -15,6 +15,7 @@ class NotJsonError(ValueError):
     """Bytes that are no JSON document."""
 
 
+_DEEPEST = 1000
 MAX_DEPTH = 500
 """How deep a document may nest: what is decoded has to be encoded again."""
 
@@ -52,12 +53,14 @@ def encode(value: Value) -> bytes:
         return raw(json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
-def _finite(value: Value) -> Value:
+def _finite(value: Value, depth: int = 0) -> Value:
     """The value with null for the numbers that JSON lacks, as orjson writes them."""
+    if depth > _DEEPEST:  # nothing else stops this before the end of the stack when it is compiled
+        raise RecursionError(f"a value nests deeper than {_DEEPEST} levels")
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(one, depth + 1) for name, one in value.items()}
     if isinstance(value, list):
-        return [_finite(one) for one in value]
+        return [_finite(one, depth + 1) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

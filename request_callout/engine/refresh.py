@@ -41,7 +41,8 @@ def _detached(call: Call) -> Call:
     """The same callout with the same request, for after its proxied request: with a deadline of its own."""
     record = call.record
     caching = record.caching if type(record.caching) is Kept else dict(record.caching)
-    later = Call(call.run.detached(), call.callout, cache_key=call.cache_key)
+    later = Call(call.run.detached(), call.callout)
+    later.cache_key = call.cache_key
     later.begin(CalloutRecord(record.params, caching, not_stored=record.not_stored))
     return later
 

@@ -140,9 +140,9 @@ def perform(run: Run, callout: CompiledCallout) -> None:
     except Ended as ended:
         call.failure = str(ended)
         raise Ended(ended.answer, ended.reason and f"callout {call.name}: {ended.reason}") from None
-    except ScriptError as error:
-        call.failure = str(error)
-        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {error}") from None
+    except ScriptError as failed:
+        call.failure = str(failed)
+        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {failed}") from None
     finally:
         call.latency_ms = (time.monotonic() - started) * 1000
         log_call(call, run)

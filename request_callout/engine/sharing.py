@@ -42,8 +42,8 @@ def _share_context(run: Run, max_body_bytes: int) -> None:
             return
         try:
             run.kong.write("kong.ctx.shared.set", "callouts", tables)
-        except (TypeError, ValueError) as error:  # such as a body that nests too deeply
-            _log.warning("[%s] the callouts' bodies are not shared: %s", run.request_id(), error)
+        except (TypeError, ValueError) as refused:  # such as a body that nests too deeply
+            _log.warning("[%s] the callouts' bodies are not shared: %s", run.request_id(), refused)
             for name, table in tables.items():
                 if isinstance(table, dict):
                     _limit_bodies(name, table, -1)

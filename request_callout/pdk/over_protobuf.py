@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gevent.lock import Semaphore
 
 from request_callout.engine.kong import BodyFileError, Call, ConnectionLost, ProtocolName
 from request_callout.lua.host import PdkError
 from request_callout.pdk.availability import unsupported_on_protobuf
-from request_callout.pdk.connection import Connection
 from request_callout.pdk.protobuf import END_OF_CALLS, METHODS, Done, Method, RawBody, encode_return, frame
 
 _EXIT = METHODS["kong.response.exit"]
+
+
+class Exchanges(Protocol):
+    """What an event needs of its connection; see ``request_callout.pdk.connection.Connection``."""
+
+    @property
+    def owed(self) -> int:
+        """How many replies Kong still owes."""
+
+    def exchange(self, data: bytes, replies: int) -> list[bytes]:
+        """Send ``data`` and give the replies to the calls in it. Raises ConnectionLost, FrameError."""
+
+    def wait_for_end(self) -> None:
+        """Wait until Kong closes the connection."""
 
 
 class ProtobufKong:
@@ -25,7 +38,7 @@ class ProtobufKong:
 
     __slots__ = ("_connection", "_exit", "_finished", "_lock", "_queue", "_queued", "_sequence")
 
-    def __init__(self, connection: Connection, sequence: int) -> None:
+    def __init__(self, connection: Exchanges, sequence: int) -> None:
         self._connection = connection
         self._sequence = sequence
         self._lock = Semaphore()

@@ -13,6 +13,7 @@ from request_callout.transport.message import (
     IncomingResponse,
     OutgoingRequest,
     ProxySettings,
+    Sender,
     TransportError,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "IncomingResponse",
     "OutgoingRequest",
     "ProxySettings",
+    "Sender",
     "Transport",
     "TransportError",
 ]

@@ -121,8 +121,8 @@ def _open_tunnel(sock: Any, target: Target, proxy: Proxy, max_header_bytes: int)
         raise TransportError("proxy", f"{name} closed the connection") from None
     except TransportError as error:
         raise TransportError("proxy", f"{name}: {error}") from error
-    except OSError as error:
-        raise TransportError("proxy", f"{name}: {_words(error)}") from error
+    except OSError as lost:
+        raise TransportError("proxy", f"{name}: {_words(lost)}") from lost
     if not 200 <= head.status < 300:
         raise TransportError("proxy", f"{name} answered {head.status} to CONNECT")
     if head.excess:
@@ -140,12 +140,12 @@ def _start_tls(sock: Any, request: OutgoingRequest, target: Target, contexts: Tl
     except ssl.SSLError as error:
         _close(wrapped)
         raise tls_failure(error) from error
-    except ValueError as error:
+    except ValueError as wrong_name:
         _close(wrapped)
-        raise TransportError("tls", f"TLS failed: {name} can't be used as a server name") from error
-    except OSError as error:
+        raise TransportError("tls", f"TLS failed: {name} can't be used as a server name") from wrong_name
+    except OSError as lost:
         _close(wrapped)
-        raise TransportError("tls", f"TLS failed: {_words(error)}") from error
+        raise TransportError("tls", f"TLS failed: {_words(lost)}") from lost
     except BaseException:
         _close(wrapped)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 FailureKind = Literal["url", "request", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large"]
 """``url`` and ``request``: refused before anything was sent; ``protocol``: a broken or missing response."""
@@ -48,6 +48,16 @@ class IncomingResponse:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+
+
+class Sender(Protocol):
+    """Whatever sends callouts; see ``request_callout.transport.client.Transport``."""
+
+    def send(self, request: OutgoingRequest) -> IncomingResponse:
+        """Make one attempt. Raises ``TransportError``."""
+
+    def close(self) -> None:
+        """Close what is idle."""
 
 
 class TransportError(Exception):

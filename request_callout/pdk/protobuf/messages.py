@@ -124,8 +124,8 @@ def _encode_number(value: Any) -> bytes:
     return b"\x09" + double(value) if value else b""
 
 
-def _decode_number(data: bytes) -> float | None:
-    result: float | None = None
+def _decode_number(data: bytes) -> int | float | None:
+    result: int | float | None = None
     for tag, _, start, end in fields(data, 0, len(data)):
         if tag == 0x09:
             number = read_double(data, start, end)

@@ -227,7 +227,7 @@ def as_kong_reads(value: Value) -> Value:
     return None if value is False else value
 
 
-def _number(value: float) -> bytes:
+def _number(value: int | float) -> bytes:
     try:
         return double(value)
     except OverflowError:

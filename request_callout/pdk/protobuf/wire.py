@@ -110,7 +110,7 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]
             yield tag, 0, start, at
 
 
-def double(number: float) -> bytes:
+def double(number: int | float) -> bytes:
     """Eight bytes, little-endian. Raises OverflowError for an integer beyond the range of a double."""
     try:
         return _DOUBLE.pack(number)

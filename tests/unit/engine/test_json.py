@@ -29,3 +29,13 @@ def test_tables_are_left_to_lua() -> None:
     """Only Lua can tell what a table reads as."""
     assert json.lua_text({}) is None
     assert json.lua_text([1]) is None
+
+
+@pytest.mark.parametrize("container", ["list", "dict"])
+def test_a_value_too_deep_is_an_error_and_no_crash(container: str) -> None:
+    """However deep a value nests, encoding it ends in an error that can be caught: compiled code has no other limit."""
+    value: Any = 1
+    for _ in range(100_000):
+        value = [value] if container == "list" else {"a": value}
+    with pytest.raises(RecursionError):
+        json.encode(value)

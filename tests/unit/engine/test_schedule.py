@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 from gevent.event import Event
 
+from request_callout.config.settings import Settings
+from request_callout.engine import Engine, Instance
 from request_callout.engine.answer import INTERNAL_ERROR, Ended, ScriptExit
 from request_callout.engine.plan import Plan, Step
 from request_callout.engine.schedule import run_steps
 
 
 def plan(*waits_for: set[int]) -> Plan:
+    """Steps named by their places, which wait for these others."""
+    callouts = [{"name": str(place), "request": {"url": "http://h/"}} for place in range(len(waits_for))]
+    instance = Engine(Settings()).instance({"callouts": callouts})
+    assert isinstance(instance, Instance), instance.problems
     steps = tuple(
-        Step(SimpleNamespace(name=str(place)), frozenset(waits))  # type: ignore[arg-type]
-        for place, waits in enumerate(waits_for)
+        Step(known.callout, frozenset(waits)) for known, waits in zip(instance.plan.steps, waits_for, strict=True)
     )
     return Plan(steps, one_by_one=False, reads=())
 

@@ -19,6 +19,7 @@ from request_callout import __version__
 from request_callout.cli import main
 from request_callout.cli.serve import _OPTIONS, _settings
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
+from request_callout.pdk.protobuf import wire
 from tests.unit.server.processes import Start
 
 ROOT = Path(__file__).parents[3]
@@ -107,12 +108,17 @@ def test_wrong_options_are_refused_before_anything_starts(options: list[str]) ->
     assert "Error" in result.output
 
 
-def test_help_and_version_import_no_command() -> None:
+def test_help_imports_no_command() -> None:
     """The list of commands is there without loading any of them."""
     result = CliRunner().invoke(main, ["--help"])
     assert all(name in result.output for name in ("serve", "health", "dump", "validate", "gateway", "demo"))
-    assert CliRunner().invoke(main, ["--version"]).output == f"request-callout, version {__version__}\n"
     assert CliRunner().invoke(main, ["no-such"]).exit_code == 2
+
+
+def test_the_version_tells_whether_it_is_compiled() -> None:
+    """An operator sees which build it is."""
+    build = "compiled" if wire.__file__.endswith(".so") else "pure Python"
+    assert CliRunner().invoke(main, ["--version"]).output == f"request-callout, version {__version__} ({build})\n"
 
 
 def test_the_readme_lists_every_option_of_serve_with_its_default() -> None:

@@ -1,0 +1,52 @@
+"""What the compiled build needs of its modules' source."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def patterns() -> tuple[str, ...]:
+    """The constant of setup.py, which can't be imported: it is the build."""
+    for statement in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "COMPILED":
+            found: tuple[str, ...] = ast.literal_eval(statement.value)
+            return found
+    raise AssertionError("setup.py has no COMPILED")
+
+
+MODULES = sorted(str(path.relative_to(ROOT)) for pattern in patterns() for path in ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("pattern", patterns())
+def test_every_pattern_names_modules(pattern: str) -> None:
+    """A module that was renamed is not lost from the compiled ones."""
+    assert list(ROOT.glob(pattern))
+
+
+def handlers(node: ast.AST) -> Iterator[ast.ExceptHandler]:
+    """The except clauses of a function, without those of functions in it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.Lambda)):
+            continue
+        if isinstance(child, ast.ExceptHandler):
+            yield child
+        yield from handlers(child)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_name_is_for_one_kind_of_exception(module: str) -> None:
+    """In a function, two except clauses for different exceptions bind different names: compiled, it has one type."""
+    for function in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
+            kinds: dict[str, set[str]] = defaultdict(set)
+            for handler in handlers(function):
+                if handler.name is not None and handler.type is not None:
+                    kinds[handler.name].add(ast.unparse(handler.type))
+            assert all(len(found) == 1 for found in kinds.values()), function.name
