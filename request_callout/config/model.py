@@ -47,7 +47,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Milliseconds; 0 means the server's default. ``total_ms`` bounds a callout with its retries; None: only others do."""
+    """Milliseconds; 0 means the server's default. ``total_ms`` bounds a callout with its retries."""
 
     connect_ms: int
     write_ms: int
@@ -95,7 +95,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What stands for the response of a callout that failed under ``continue``; header values and body are templates."""
+    """What stands for the response of a callout that failed under ``continue``: templates, but for the status."""
 
     status: int
     headers: Mapping[str, str]

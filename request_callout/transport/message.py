@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 FailureKind = Literal[
     "url", "request", "destination", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large"
 ]
-"""``url``, ``request`` and ``destination``: refused before anything was sent; ``protocol``: a broken or missing response."""
+"""``url``, ``request`` and ``destination``: nothing was sent; ``protocol``: a broken or missing response."""
 
 
 @dataclass(frozen=True, slots=True)
