@@ -6,81 +6,19 @@ any of it. A callout's part is brought to Lua only when something there reads it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from request_callout.engine.expression import UNKNOWN, Path
-from request_callout.engine.params import Params, without_secrets
-from request_callout.lua import Headers, Host, Lua, LuaContext, Script, Uses
+from request_callout.engine.params import without_secrets
+from request_callout.engine.record import CalloutRecord, CalloutResponse, Record
+from request_callout.lua import Host, Lua, LuaContext, Script, Uses
 from request_callout.lua.host import ScriptError
-from request_callout.values import Value, text
+from request_callout.values import Value
 
 if TYPE_CHECKING:
     from request_callout.engine.client import ClientRequest
 
-_UNSET: Any = object()
-
-
-@dataclass(slots=True)
-class CalloutResponse:
-    """What a callout got back: header names in lower case, the body as received and, once decoded, as a value."""
-
-    status: int
-    headers: dict[str, str | list[str]]
-    raw_body: bytes
-    body: Value = _UNSET
-
-    @property
-    def decoded(self) -> bool:
-        return self.body is not _UNSET
-
-    def table(self) -> dict[str, Value]:
-        """The table ``response``."""
-        result: dict[str, Value] = {"status": self.status, "headers": Headers(self.headers)}
-        body = self.body if self.decoded else text(self.raw_body)
-        if body is not None:
-            result["body"] = body
-        return result
-
-
-@dataclass(slots=True)
-class CalloutRecord:
-    """The context of one callout."""
-
-    params: Params
-    caching: dict[str, Value]
-    retries: list[dict[str, Value]] = field(default_factory=list)
-    error: dict[str, Value] | None = None
-    response: dict[str, Value] | None = None
-    not_stored: tuple[str, ...] = ()
-    """Members of the response that nothing after ``response.by_lua`` may see."""
-    response_bytes: int = 0
-    """How long the response's body is, as received."""
-
-    @property
-    def body_bytes(self) -> int:
-        """How long the longer of the two bodies is."""
-        return max(self.response_bytes, len(self.params.body_bytes() or b""))
-
-    def request_table(self, *, secrets: bool = True) -> dict[str, Value]:
-        """The table ``request``."""
-        if self.params.untried is not None and not self.retries and self.error is None:
-            return self.params.untried
-        table: dict[str, Value] = {
-            "params": self.params.table(secrets=secrets),
-            "retries": self.retries,
-            "n_retries": len(self.retries),
-        }
-        if self.error is not None:
-            table["error"] = self.error
-        return table
-
-    def table(self, *, secrets: bool = True) -> dict[str, Value]:
-        """The whole of it: ``callouts.NAME``."""
-        result: dict[str, Value] = {"request": self.request_table(secrets=secrets), "caching": self.caching}
-        if self.response is not None:
-            result["response"] = self.response
-        return result
+__all__ = ["CalloutRecord", "CalloutResponse", "Context", "member"]
 
 
 class Context:
@@ -94,7 +32,7 @@ class Context:
         self._client = client
         self._lua: LuaContext | None = None
         self._in_lua: set[str] = set()
-        self.records: dict[str, CalloutRecord] = {}
+        self.records: dict[str, Record] = {}
         self.scripted = False
 
     def close(self) -> None:
@@ -190,7 +128,7 @@ class Context:
         """
         script.run(self.lua_for_script() if script.only_reads is None else self.lua_for(script.only_reads))
 
-    def finish(self, name: str, record: CalloutRecord) -> None:
+    def finish(self, name: str, record: Record) -> None:
         """Show a finished callout to everything that comes after, without what is not to be stored."""
         self.records[name] = record
         if record.response is None:
