@@ -78,19 +78,33 @@ def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
             if {"mutually_required": group} not in checks:
                 checks.append({"mutually_required": group})
         else:
-            checks += [_then_required(name, {}, other) for other in others]
-    if "not" in node:
-        checks.append({"mutually_exclusive": node["not"]["required"]})
-    if "if" in node:
-        for name, one in node["if"]["properties"].items():
-            checks += [_then_required(name, {"eq": one["const"]}, other) for other in node["then"]["required"]]
+            checks += [_then_required(name, {}, other, {}) for other in others]
+    if "anyOf" in node:
+        checks.append({"at_least_one_of": [name for one in node["anyOf"] for name in one["required"]]})
+    for rule in (node, *node.get("allOf", ())):
+        if "not" in rule:
+            checks.append({"mutually_exclusive": rule["not"]["required"]})
+        if "if" in rule:
+            checks += _conditions(rule["if"], rule["then"])
     return checks
 
 
-def _then_required(name: str, match: dict[str, Any], other: str) -> dict[str, Any]:
+def _conditions(given: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
+    """What has to be there, or has to have a value, if a field is there or has a value."""
+    (name,) = given["required"]
+    match = _equal(given.get("properties", {}).get(name))
+    wanted = then.get("properties", {})
+    return [_then_required(name, match, other, _equal(wanted.get(other))) for other in then["required"]]
+
+
+def _equal(node: dict[str, Any] | None) -> dict[str, Any]:
+    return {"eq": node["const"]} if node else {}
+
+
+def _then_required(name: str, match: dict[str, Any], other: str, wanted: dict[str, Any]) -> dict[str, Any]:
     # Without `required` Kong finds that an absent field matches.
     condition: dict[str, Any] = {"if_field": name, "if_match": {"required": True, **match}}
-    return {"conditional": {**condition, "then_field": other, "then_match": {"required": True}}}
+    return {"conditional": {**condition, "then_field": other, "then_match": {"required": True, **wanted}}}
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
             for secret in (*(value for _, _, value in resolved), *encrypted(config, schema))
             if isinstance(secret, str) and secret
         ),
+        deadline_ms=config.get("deadline_ms"),
     )
 
 

@@ -52,6 +52,8 @@ def normal(raw: Any, schema: Mapping[str, Any], reference: Any = None) -> Any:
         return [normal(value, schema["items"]) for value in raw] if kind == "array" else raw
     if isinstance(raw, str) and isinstance(reference, str) and schema.get("x-expressions"):
         return literal(raw)
+    if kind == "integer" and isinstance(raw, float) and raw.is_integer():
+        return int(raw)
     return raw
 
 

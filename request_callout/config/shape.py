@@ -82,6 +82,11 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
                     f"{_listed(given)} can't stand without {_listed(missing)}; add what is missing, or leave all out",
                 )
                 return
+    elif rule == "anyOf":
+        names = [name for one in wanted for name in one["required"]]
+        yield Problem(path, f"needs {' or '.join(names)}; add one of them{_example(schema, names[0])}")
+    elif rule == "const":
+        yield Problem(path, f"has to be {wanted} beside what else is set here; set it to that")
     elif rule == "not":
         yield Problem(path, f"{_listed(wanted['required'])} do not go together; leave out one of them")
     else:

@@ -21,8 +21,11 @@ def callout(raw: Mapping[str, Any]) -> model.Callout:
             body_store=response["body"]["store"],
             body_decode=response["body"]["decode"],
             by_lua=response.get("by_lua"),
+            body_format=response["body"].get("format"),
         ),
         cache=_callout_cache(raw["cache"]),
+        when=raw.get("when"),
+        for_each=model.ForEach(**raw["for_each"]) if raw.get("for_each") else None,
     )
 
 
@@ -33,6 +36,8 @@ def upstream(raw: Mapping[str, Any]) -> model.Upstream:
         headers=_parameters(raw["headers"]),
         body=_body(raw["body"]),
         by_lua=raw.get("by_lua"),
+        respond=None if raw.get("respond") is None else _respond(raw["respond"]),
+        target=_optional(model.UpstreamTarget, raw["target"]) if raw.get("target") else None,
     )
 
 
@@ -46,6 +51,10 @@ def cache(raw: Mapping[str, Any]) -> model.Cache:
     )
 
 
+def _respond(raw: Mapping[str, Any]) -> model.Respond:
+    return model.Respond(raw["status"], raw.get("headers") or {}, raw.get("body"), raw.get("when"))
+
+
 def _request(raw: Mapping[str, Any]) -> model.Request:
     return model.Request(
         url=raw["url"],
@@ -56,6 +65,10 @@ def _request(raw: Mapping[str, Any]) -> model.Request:
         http_opts=_http_options(raw["http_opts"]),
         error=_error_policy(raw["error"]),
         by_lua=raw.get("by_lua"),
+        auth=_auth(raw["auth"]) if raw.get("auth") else None,
+        circuit_breaker=_optional(model.CircuitBreaker, raw["circuit_breaker"]) if raw.get("circuit_breaker") else None,
+        hedge_after_ms=raw.get("hedge_after_ms"),
+        destination=_destination(raw["destination"]) if raw.get("destination") else None,
     )
 
 
@@ -72,6 +85,8 @@ def _body(raw: Mapping[str, Any]) -> model.Body:
         typed=raw["typed"],
         custom=raw.get("custom") or {},
         remove=tuple(raw.get("remove") or ()),
+        format=raw.get("format") or "json",
+        content=raw.get("content"),
     )
 
 
@@ -80,14 +95,33 @@ def _http_options(raw: Mapping[str, Any]) -> model.HttpOptions:
     return model.HttpOptions(
         ssl_verify=raw["ssl_verify"],
         ssl_server_name=raw.get("ssl_server_name"),
-        timeouts=model.Timeouts(timeouts["connect"], timeouts["write"], timeouts["read"]) if timeouts else None,
+        timeouts=_timeouts(timeouts) if timeouts else None,
         proxy=_optional(model.Proxy, proxy) if proxy else None,
+        client_certificate=raw.get("client_certificate"),
+        client_key=raw.get("client_key"),
+        ca_certificates=raw.get("ca_certificates"),
+        max_response_bytes=raw.get("max_response_bytes"),
+        max_redirects=raw.get("max_redirects", 0),
     )
+
+
+def _timeouts(raw: Mapping[str, Any]) -> model.Timeouts:
+    return model.Timeouts(raw.get("connect", 0), raw.get("write", 0), raw.get("read", 0), raw.get("total"))
+
+
+def _auth(raw: Mapping[str, Any]) -> model.Auth:
+    lists_and_maps = {"scopes": tuple(raw.get("scopes", ())), "extra_parameters": raw.get("extra_parameters", {})}
+    return model.Auth(**{**raw, **lists_and_maps})
+
+
+def _destination(raw: Mapping[str, Any]) -> model.Destination:
+    return model.Destination(tuple(raw.get("allow_hosts", ())), tuple(raw.get("deny_networks", ())))
 
 
 def _error_policy(raw: Mapping[str, Any]) -> model.ErrorPolicy:
     """The effective policy: ``retries`` alone asks for retries, as in the overview's example of Kong's documents."""
-    retries, statuses = raw.get("retries"), raw.get("http_statuses")
+    retries, statuses, methods = raw.get("retries"), raw.get("http_statuses"), raw.get("retry_methods")
+    fallback = raw.get("fallback")
     effective: int = schema_at("callouts", "request", "error", "retries")["x-effective-default"]
     return model.ErrorPolicy(
         on_error=raw.get("on_error") or ("fail" if retries is None else "retry"),
@@ -95,7 +129,16 @@ def _error_policy(raw: Mapping[str, Any]) -> model.ErrorPolicy:
         http_statuses=None if statuses is None else frozenset(statuses),
         error_response_code=raw["error_response_code"],
         error_response_msg=raw["error_response_msg"],
+        backoff=model.Backoff(**raw["backoff"]) if raw.get("backoff") else None,
+        retry_after=raw.get("retry_after", False),
+        retry_methods=None if methods is None else frozenset(method.upper() for method in methods),
+        fallback=None if fallback is None else _fallback(fallback),
+        when=raw.get("when"),
     )
+
+
+def _fallback(raw: Mapping[str, Any]) -> model.Fallback:
+    return model.Fallback(raw["status"], raw.get("headers") or {}, raw.get("body"))
 
 
 def _callout_cache(raw: Mapping[str, Any]) -> model.CalloutCache:

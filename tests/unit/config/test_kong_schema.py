@@ -84,17 +84,26 @@ def test_a_field_says_in_kongs_words_what_the_json_schema_says(path: str) -> Non
         assert kong["description"] == own["description"]
 
 
-def test_kong_fills_all_records_but_two() -> None:
-    """Kong fills every record with its defaults, but leaves proxy and timeouts absent when they are not given."""
+# Records that mean something by being there.
+OPTIONAL = {
+    *("callouts[].for_each", "upstream.respond", "upstream.target"),
+    *(f"callouts[].request.{name}" for name in ("auth", "circuit_breaker", "destination")),
+    *(f"callouts[].request.error.{name}" for name in ("backoff", "fallback")),
+    *(f"callouts[].request.http_opts.{name}" for name in ("proxy", "timeouts")),
+}
+
+
+def test_kong_fills_all_records_that_mean_nothing_by_being_there() -> None:
+    """Kong fills every record with its defaults, but leaves those absent that switch something on."""
     records = {path: node for path, node in KONG.items() if node["type"] == "record" and not path.endswith("[]")}
-    absent = {path.rsplit(".", 1)[-1] for path, node in records.items() if not node.get("required")}
-    assert absent == {"proxy", "timeouts"}
+    assert {path for path, node in records.items() if not node.get("required")} == OPTIONAL
 
 
 def test_only_what_has_no_default_is_required() -> None:
-    """Beside records, Kong requires callouts, names and URLs; a null for anything else is as good as absent."""
+    """Beside records, Kong requires what a part is nothing without; a null for anything else is as good as absent."""
     required = {path for path, node in KONG.items() if node.get("required") and node["type"] != "record"}
-    assert required == {"callouts", "callouts[].name", "callouts[].request.url"}
+    needed = {"callouts[].for_each.items", "callouts[].request.auth.type"}
+    assert required == {"callouts", "callouts[].name", "callouts[].request.url"} | needed
 
 
 def test_rules_over_several_fields_are_entity_checks() -> None:
