@@ -1,4 +1,4 @@
-"""What stands at ``callouts.NAME``: of a callout that was made, of one that was skipped, and of one for each element."""
+"""What stands at ``callouts.NAME``: of a callout that was made, one that was skipped, one made for each element."""
 
 from __future__ import annotations
 

@@ -14,19 +14,17 @@ from request_callout.engine.answer import (
     CalloutError,
     Ended,
     ScriptExit,
-    text_answer,
 )
 from request_callout.engine.call import Call
 from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
 from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
+from request_callout.engine.outcome import failed
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
-from request_callout.engine.stack import after_error, keep_outcome
 from request_callout.engine.upstream import edit_upstream
 from request_callout.lua.host import PdkError, ScriptError
-from request_callout.values import raw
 
 if TYPE_CHECKING:
     from request_callout.engine.compiled import CompiledCallout
@@ -128,9 +126,8 @@ def perform(run: Run, callout: CompiledCallout) -> None:
     try:
         run.instance.stacks[callout.name](call)
     except CalloutError as error:
-        keep_outcome(call, after_error(call, error))
-        run.context.finish(call.name, call.record)
-        raise Ended(_error_answer(call), f"callout {call.name}: {error.message}") from None
+        ended = failed(call, error)
+        raise Ended(ended.answer, f"callout {call.name}: {ended.reason}") from None
     except ScriptExit:
         call.failure = "ended by a script"
         raise
@@ -140,16 +137,10 @@ def perform(run: Run, callout: CompiledCallout) -> None:
     except Ended as ended:
         call.failure = str(ended)
         raise Ended(ended.answer, ended.reason and f"callout {call.name}: {ended.reason}") from None
-    except ScriptError as failed:
-        call.failure = str(failed)
-        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {failed}") from None
+    except ScriptError as script:
+        call.failure = str(script)
+        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {script}") from None
     finally:
         call.latency_ms = (time.monotonic() - started) * 1000
         log_call(call, run)
     run.context.finish(call.name, call.record)
-
-
-def _error_answer(call: Call) -> Answer:
-    policy = call.callout.config.request.error
-    body = raw(call.callout.error_message.render(call.run.context))
-    return text_answer(policy.error_response_code, body)

@@ -6,7 +6,6 @@ Those of the cache are in ``caching``.
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 from request_callout.config import model
@@ -18,6 +17,7 @@ from request_callout.engine.caching import bypass, coalesce, lead, look_up, stor
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
+from request_callout.engine.outcome import after_error, error_table, keep_outcome
 from request_callout.engine.params import Params
 from request_callout.engine.refresh import refreshing
 from request_callout.engine.sending import outgoing
@@ -139,7 +139,7 @@ def retry(following: Handler, retries: int) -> Handler:
             except CalloutError as error:
                 if call.run.deadline <= time.monotonic():
                     raise
-                call.record.retries.append(_table(error))
+                call.record.retries.append(error_table(error))
         return following(call)
 
     return handle
@@ -211,37 +211,9 @@ def send(call: Call) -> CalloutResponse | None:
     return CalloutResponse(incoming.status, headers, incoming.body)
 
 
-def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
-    """Put what there was of a response into the callout's context."""
-    record = call.record
-    if response is not None:
-        call.status = response.status
-        record.response = response.table()
-        record.response_bytes = len(response.raw_body)
-    call.run.context.show_outcome(call.name, record)
-
-
-def after_error(call: Call, error: CalloutError) -> CalloutResponse | None:
-    """Note the last error in the context; gives what there was of a response, decoded if wanted and possible."""
-    call.record.error = _table(error)
-    call.failure = error.message
-    response = error.response
-    if response is not None and call.callout.config.response.body_decode and not response.decoded:
-        with contextlib.suppress(json.NotJsonError):
-            response.body = json.decode(response.raw_body) if response.raw_body else None
-    return response
-
-
 def caching_after(call: Call, script: Script) -> dict[str, object]:
     """The table ``caching`` as a script left it."""
     caching = call.run.context.read_back(script, call.name, "caching")
     if not isinstance(caching, dict):
         raise ScriptError(script.where, "caching must stay a table")
     return caching
-
-
-def _table(error: CalloutError) -> dict[str, object]:
-    table: dict[str, object] = {"reason": error.reason, "err": error.message}
-    if error.http_code is not None:
-        table["http_code"] = error.http_code
-    return table
