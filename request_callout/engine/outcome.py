@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from request_callout.engine import json
-from request_callout.engine.answer import CalloutError
+from request_callout.engine.answer import CalloutError, Ended, text_answer
 from request_callout.engine.call import Call
 from request_callout.engine.context import CalloutResponse
-from request_callout.engine.retrying import error_table
+from request_callout.values import raw
 
 
 def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
@@ -35,3 +35,20 @@ def decode_if_possible(call: Call, response: CalloutResponse) -> None:
     if call.callout.config.response.body_decode and not response.decoded:
         with contextlib.suppress(json.NotJsonError):
             response.body = json.decode(response.raw_body) if response.raw_body else None
+
+
+def failed(call: Call, error: CalloutError) -> Ended:
+    """Finish a callout that failed for good; gives what ends the request, with the configured answer."""
+    keep_outcome(call, after_error(call, error))
+    run = call.run
+    run.context.finish(call.name, call.record)
+    body = raw(call.callout.error_message.render(run.context))
+    return Ended(text_answer(call.callout.config.request.error.error_response_code, body), error.message)
+
+
+def error_table(error: CalloutError) -> dict[str, object]:
+    """An error as the context shows it: ``request.error`` and the entries of ``request.retries``."""
+    table: dict[str, object] = {"reason": error.reason, "err": error.message}
+    if error.http_code is not None:
+        table["http_code"] = error.http_code
+    return table
