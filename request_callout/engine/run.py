@@ -18,9 +18,9 @@ from request_callout.engine.answer import (
 from request_callout.engine.call import Call
 from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
+from request_callout.engine.failing import failed
 from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
-from request_callout.engine.outcome import failed
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
 from request_callout.engine.upstream import edit_upstream
