@@ -28,13 +28,19 @@ class LuaSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """How callouts are sent; sizes in bytes, times in seconds."""
+    """How callouts are sent; sizes in bytes, times in seconds.
+
+    ``allow_hosts`` and ``deny_networks`` hold for every configuration, beside its own; see ``config.destinations`` for
+    how they are written.
+    """
 
     ca_file: str | None = None
     max_header_bytes: int = 64 * 1024
     max_body_bytes: int = 10 * 1024 * 1024
     pool_size: int = 64
     pool_idle_s: float = 60.0
+    allow_hosts: tuple[str, ...] = ()
+    deny_networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One request, one attempt, one response."""
+"""One request, one attempt, one response: that of the last redirect, decoded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Hashable
 
 from request_callout.config.settings import TransportSettings
 from request_callout.transport.connection import Connection, ConnectionLost
+from request_callout.transport.decoding import decoded
+from request_callout.transport.destination import Rules, rules_of
 from request_callout.transport.dial import dial
 from request_callout.transport.head import request_head
-from request_callout.transport.message import IncomingResponse, OutgoingRequest, TransportError
+from request_callout.transport.message import DestinationRules, IncomingResponse, OutgoingRequest, TransportError
 from request_callout.transport.pool import IdleConnections
+from request_callout.transport.redirects import redirected
 from request_callout.transport.response import ClosedBeforeResponse, read_response
-from request_callout.transport.tls import TlsContexts
+from request_callout.transport.tls import TlsContexts, identity
 from request_callout.transport.url import Proxy, Target, parse_proxy, parse_url
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -21,24 +24,37 @@ _SENT_WITH_HEAD = 64 * 1024
 class Transport:
     """Sends callouts from any number of greenlets of one thread.
 
-    Raises ``ValueError`` if the CA file of the settings can't be used.
+    Raises ``ValueError`` if the CA file or the rules for destinations of the settings can't be used.
     """
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
         self._contexts = TlsContexts(settings.ca_file)
         self._idle = IdleConnections(settings.pool_size, settings.pool_idle_s)
+        own = DestinationRules(settings.allow_hosts, settings.deny_networks)
+        self._own_rules: tuple[Rules, ...] = () if own == DestinationRules() else (Rules(own),)
 
     def send(self, request: OutgoingRequest) -> IncomingResponse:
-        """Make one attempt; redirects are not followed, bodies not decoded.
+        """Make one attempt, which follows as many redirects as the request allows.
 
-        A pooled connection that turns out to be closed before anything of a response came is replaced once by a new
-        one, for idempotent methods (RFC 9110 section 9.2.2). A greenlet that is killed meanwhile, or whose
-        ``gevent.Timeout`` is raised, leaves no connection behind. Raises ``TransportError``.
+        Both the transport's rules for destinations and those of the request hold, for redirects too. A pooled
+        connection that turns out to be closed before anything of a response came is replaced once by a new one, for
+        idempotent methods (RFC 9110 section 9.2.2). A greenlet that is killed meanwhile, or whose ``gevent.Timeout`` is
+        raised, leaves no connection behind. Raises ``TransportError``.
         """
         target = parse_url(request.url)
         try:
-            return self._send(request, target)
+            response = self._send(request, target)
+            for _ in range(request.max_redirects):
+                following = redirected(request, target, response)
+                if following is None:
+                    break
+                request, target = following
+                response = self._send(request, target)
+            else:
+                if request.max_redirects and redirected(request, target, response) is not None:
+                    raise TransportError("redirect", f"more than {request.max_redirects} redirects")
+            return decoded(response, self._max_body_bytes(request))
         except TransportError as error:
             raise TransportError(error.kind, f"{error} ({target.shown})") from error.__cause__
 
@@ -47,14 +63,19 @@ class Transport:
         self._idle.close()
 
     def _send(self, request: OutgoingRequest, target: Target) -> IncomingResponse:
+        rules = self._own_rules if request.destination is None else (*self._own_rules, rules_of(request.destination))
+        for one in rules:
+            one.check_host(target.host)
         proxy = None if request.proxy is None else parse_proxy(request.proxy)
         head = request_head(request, target, None if target.tls else proxy)
-        response = self._attempt(request, target, proxy, head)
+        response = self._attempt(request, target, proxy, head, rules)
         if response.status == 407 and proxy is not None and not target.tls:
             raise TransportError("proxy", f"the proxy {proxy.target.authority} asks for authentication (407)")
         return response
 
-    def _attempt(self, request: OutgoingRequest, target: Target, proxy: Proxy | None, head: bytes) -> IncomingResponse:
+    def _attempt(
+        self, request: OutgoingRequest, target: Target, proxy: Proxy | None, head: bytes, rules: tuple[Rules, ...]
+    ) -> IncomingResponse:
         key = _key(request, target)
         connection = self._idle.take(key)
         if connection is not None:
@@ -63,7 +84,7 @@ class Transport:
             except (ClosedBeforeResponse, ConnectionLost) as error:
                 if connection.received or request.method not in _IDEMPOTENT:
                     raise _no_response(error) from error
-        connection = dial(request, target, proxy, self._contexts, self._settings.max_header_bytes)
+        connection = dial(request, target, proxy, self._contexts, self._settings.max_header_bytes, rules)
         try:
             return self._exchange(connection, key, request, head)
         except (ClosedBeforeResponse, ConnectionLost) as error:
@@ -77,7 +98,7 @@ class Transport:
             connection.begin(request.write_timeout_s, request.read_timeout_s, request.deadline)
             sent = _send_all(connection, head, request.body)
             response, reusable = read_response(
-                connection.receive, request.method, settings.max_header_bytes, settings.max_body_bytes
+                connection.receive, request.method, settings.max_header_bytes, self._max_body_bytes(request)
             )
         except BaseException:
             connection.close()
@@ -87,6 +108,9 @@ class Transport:
         else:
             connection.close()
         return response
+
+    def _max_body_bytes(self, request: OutgoingRequest) -> int:
+        return self._settings.max_body_bytes if request.max_body_bytes is None else request.max_body_bytes
 
 
 def _send_all(connection: Connection, head: bytes, body: bytes | None) -> bool:
@@ -105,10 +129,16 @@ def _send_all(connection: Connection, head: bytes, body: bytes | None) -> bool:
 
 
 def _key(request: OutgoingRequest, target: Target) -> Hashable:
-    """What two requests must share to share a connection."""
+    """What two requests must share to share a connection.
+
+    The rules are part of it where they look at addresses: an open connection leads to one that its own rules allowed.
+    """
+    rules = request.destination
+    if rules is not None and not rules_of(rules).checks_addresses:
+        rules = None
     if target.tls:
-        return (target.origin, request.proxy, request.ssl_verify, request.ssl_server_name)
-    return (target.origin, request.proxy)
+        return (target.origin, request.proxy, rules, request.ssl_verify, request.ssl_server_name, identity(request))
+    return (target.origin, request.proxy, rules)
 
 
 def _no_response(error: Exception) -> TransportError:

@@ -17,6 +17,7 @@ import gevent
 from gevent import socket as gevent_socket
 
 from request_callout.transport.connection import Connection
+from request_callout.transport.destination import Rules
 from request_callout.transport.message import OutgoingRequest, TransportError
 from request_callout.transport.response import ClosedBeforeResponse, read_head
 from request_callout.transport.tls import TlsContexts, tls_failure
@@ -32,9 +33,17 @@ _PLAIN_WORDS = {
 
 
 def dial(
-    request: OutgoingRequest, target: Target, proxy: Proxy | None, contexts: TlsContexts, max_header_bytes: int
+    request: OutgoingRequest,
+    target: Target,
+    proxy: Proxy | None,
+    contexts: TlsContexts,
+    max_header_bytes: int,
+    rules: tuple[Rules, ...],
 ) -> Connection:
-    """Connect for ``request``; raises ``TransportError`` (``dns``, ``connect``, ``proxy``, ``tls``, ``timeout``)."""
+    """Connect for ``request``, if ``rules`` allow the target's addresses; a proxy's own are not for them.
+
+    Raises ``TransportError`` (``dns``, ``destination``, ``connect``, ``proxy``, ``tls``, ``timeout``).
+    """
     stated = request.connect_timeout_s
     allowed = stated
     if request.deadline is not None:
@@ -44,12 +53,17 @@ def dial(
     timer = gevent.Timeout(allowed)
     timer.start()
     try:
-        sock = _connect(target if proxy is None else proxy.target, time.monotonic() + allowed)
+        context = contexts.get(request) if target.tls else None
+        addresses = _addresses(target if proxy is None else proxy.target)
+        if proxy is None:
+            for one in rules:
+                one.check_addresses(target.host, [str(address[0]) for _, address in addresses])
+        sock = _connect(addresses, target.host, time.monotonic() + allowed)
         try:
-            if target.tls:
+            if context is not None:
                 if proxy is not None:
                     _open_tunnel(sock, target, proxy, max_header_bytes)
-                sock = _start_tls(sock, request, target, contexts)
+                sock = _start_tls(sock, request, target, context)
             return Connection(sock, target.tls)
         except BaseException:
             sock.close()
@@ -72,9 +86,8 @@ def _addresses(target: Target) -> list[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _connect(target: Target, until: float) -> Any:
+def _connect(addresses: list[tuple[int, Any]], host: str, until: float) -> Any:
     failures: list[str] = []
-    addresses = _addresses(target)
     for position, (family, address) in enumerate(addresses):
         sock = None
         try:
@@ -95,7 +108,7 @@ def _connect(target: Target, until: float) -> Any:
             raise
         else:
             return sock
-    raise TransportError("connect", "; ".join(failures) or f"no address for {target.host}")
+    raise TransportError("connect", "; ".join(failures) or f"no address for {host}")
 
 
 def _words(error: OSError) -> str:
@@ -129,11 +142,11 @@ def _open_tunnel(sock: Any, target: Target, proxy: Proxy, max_header_bytes: int)
         raise TransportError("proxy", f"{name} sent data before the tunnel was in use")
 
 
-def _start_tls(sock: Any, request: OutgoingRequest, target: Target, contexts: TlsContexts) -> Any:
+def _start_tls(sock: Any, request: OutgoingRequest, target: Target, context: ssl.SSLContext) -> Any:
     name = _server_name(request.ssl_server_name) if request.ssl_server_name else target.host
     wrapped = None
     try:
-        wrapped = contexts.get(request.ssl_verify).wrap_socket(
+        wrapped = context.wrap_socket(
             sock, server_hostname=name.rstrip("."), do_handshake_on_connect=False, suppress_ragged_eofs=False
         )
         wrapped.do_handshake()

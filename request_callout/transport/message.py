@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 FailureKind = Literal[
-    "url", "request", "destination", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large"
+    "url", "request", "destination", "dns", "connect", "proxy", "tls", "timeout", "protocol", "too_large", "redirect"
 ]
-"""``url``, ``request`` and ``destination``: nothing was sent; ``protocol``: a broken or missing response."""
+"""Why there is no response.
+
+``url`` and ``request``: nothing was sent; ``destination``: nothing was sent to what is refused (a request before it may
+have led there by a redirect); ``protocol``: a broken or missing response; ``redirect``: one that can't be followed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,18 @@ class ClientCertificate:
     """What this side shows in TLS: a certificate (with its chain) and its key, both PEM."""
 
     certificate: str
-    key: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationRules:
-    """Where a request may lead. Host patterns are exact or ``*.example.com`` (empty: any host).
+    """Where a request may lead.
 
-    ``deny_networks`` are in CIDR notation; ``deny_special`` also refuses link-local, metadata and other addresses that
-    no public service has, for hosts that a client can choose.
+    ``allow_hosts`` are hosts (names or addresses) or patterns such as ``*.example.com``; empty: any host.
+    ``deny_networks`` are in CIDR notation. ``deny_special``, for hosts that somebody else chooses, also refuses what is
+    never meant: cloud metadata services, link-local, unspecified, multicast and reserved addresses, in each of IPv6's
+    forms of them too; private networks and loopback are none of these. A host that ``allow_hosts`` names in full is
+    excepted from it. See ``destination`` for how it is checked.
     """
 
     allow_hosts: tuple[str, ...] = ()
@@ -48,8 +55,11 @@ class OutgoingRequest:
 
     ``headers`` are in order, names as they go out; without ``Host`` (taken from the URL) unless it is to be another,
     and without ``Content-Length`` (taken from ``body``). Times are in seconds; ``deadline`` is a ``time.monotonic()``
-    moment that bounds all of it. ``ca_certificates`` (PEM) are trusted instead of the system's; ``max_body_bytes``
-    None: the transport's own limit. Without ``destination`` a URL may lead anywhere.
+    moment that bounds all of it. ``proxy`` is the one for the URL's scheme, ``https_proxy`` takes its place where a
+    redirect leads from http to https. ``ca_certificates`` (PEM) are trusted instead of the transport's.
+    ``max_body_bytes``, of the body as it comes and as it is decoded, is used instead of the transport's own limit. Up
+    to ``max_redirects`` redirects are followed; with 0 they are answers. Without ``destination`` a URL may lead
+    wherever the transport's own rules allow.
     """
 
     method: str
@@ -68,11 +78,16 @@ class OutgoingRequest:
     max_body_bytes: int | None = None
     max_redirects: int = 0
     destination: DestinationRules | None = None
+    https_proxy: ProxySettings | None = None
 
 
 @dataclass(slots=True)
 class IncomingResponse:
-    """What came back: header names in lower case, in order, repeated ones as they came; the body as received."""
+    """What came back: header names in lower case, in order, repeated ones as they came.
+
+    A ``body`` in gzip, deflate or br is decoded, and ``headers`` then have no ``content-encoding`` and no
+    ``content-length``.
+    """
 
     status: int
     headers: list[tuple[str, str]]

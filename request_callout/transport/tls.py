@@ -1,40 +1,70 @@
-"""TLS: the contexts, made once since each costs milliseconds, and OpenSSL's reasons in plain words."""
+"""TLS: the contexts, kept since each costs milliseconds, and OpenSSL's reasons in plain words."""
 
 from __future__ import annotations
 
+import hashlib
 import ssl
+from collections import OrderedDict
 
 from gevent import ssl as gevent_ssl
 
-from request_callout.transport.message import TransportError
+from request_callout.transport.message import ClientCertificate, OutgoingRequest, TransportError
+from request_callout.transport.pem import as_file
+
+_KEPT = 64
 
 
 class TlsContexts:
-    """The two contexts of a transport: one that verifies, one that does not."""
+    """The contexts of a transport: for each way to verify and each client certificate one, the last 64 used."""
 
     def __init__(self, ca_file: str | None) -> None:
         """Raises ``ValueError`` if ``ca_file`` (PEM, in place of the system's CAs) can't be used."""
-        self._verifying: ssl.SSLContext | None = None
-        self._trusting: ssl.SSLContext | None = None
+        self._ca_file = ca_file
+        self._kept: OrderedDict[tuple[bool, bytes | None], ssl.SSLContext] = OrderedDict()
         if ca_file is not None:
             # A wrong file has to show when the server starts, not at the first call.
             try:
-                self._verifying = _context(verify=True, ca_file=ca_file)
+                self._kept[True, None] = _context(verify=True, ca_file=ca_file)
             except OSError as error:
                 raise ValueError(f"the CA file {ca_file} can't be used: {error.strerror or error}") from error
 
-    def get(self, verify: bool) -> ssl.SSLContext:
-        """The context for verified connections (TLS 1.2 or later), or for those that accept any certificate."""
-        if verify:
-            if self._verifying is None:
-                self._verifying = _context(verify=True, ca_file=None)
-            return self._verifying
-        if self._trusting is None:
-            self._trusting = _context(verify=False, ca_file=None)
-        return self._trusting
+    def get(self, request: OutgoingRequest) -> ssl.SSLContext:
+        """The context for a request: TLS 1.2 or later, verified unless the request says otherwise.
+
+        Raises ``TransportError`` (``tls``) if a certificate or key of the request can't be used.
+        """
+        key = (request.ssl_verify, identity(request))
+        context = self._kept.get(key)
+        if context is None:
+            context = _context(request.ssl_verify, self._ca_file, request.ca_certificates, request.client_certificate)
+            if len(self._kept) >= _KEPT:
+                self._kept.popitem(last=False)
+            self._kept[key] = context
+        else:
+            self._kept.move_to_end(key)
+        return context
 
 
-def _context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
+def identity(request: OutgoingRequest) -> bytes | None:
+    """What stands for the certificates of a request, without keeping them; None: it has none of its own."""
+    own = request.client_certificate
+    if own is None and request.ca_certificates is None:
+        return None
+    texts = (request.ca_certificates, None if own is None else own.certificate, None if own is None else own.key)
+    digest = hashlib.sha256()
+    for text in texts:
+        data = b"" if text is None else text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:%d:" % (text is not None, len(data)))
+        digest.update(data)
+    return digest.digest()
+
+
+def _context(
+    verify: bool,
+    ca_file: str | None,
+    ca_certificates: str | None = None,
+    client_certificate: ClientCertificate | None = None,
+) -> ssl.SSLContext:
     # gevent's class, whether or not ssl is patched: its sockets are cooperative by themselves.
     context: ssl.SSLContext = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -42,11 +72,53 @@ def _context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    elif ca_certificates is not None:
+        _trust(context, ca_certificates)
     elif ca_file is not None:
         context.load_verify_locations(ca_file)
     else:
         context.load_default_certs()
+    if client_certificate is not None:
+        _show(context, client_certificate)
     return context
+
+
+def _trust(context: ssl.SSLContext, certificates: str) -> None:
+    try:
+        context.load_verify_locations(cadata=certificates)
+        usable = bool(context.cert_store_stats()["x509"])
+    except (ssl.SSLError, ValueError):
+        usable = False
+    if not usable:
+        raise TransportError("tls", "TLS failed: the CA certificates are no valid PEM certificates")
+
+
+class _KeyIsEncrypted(Exception):
+    """OpenSSL asked for a passphrase."""
+
+
+def _show(context: ssl.SSLContext, own: ClientCertificate) -> None:
+    """Show a certificate to servers that ask for one; OpenSSL's own messages name no key material."""
+    if "-----BEGIN CERTIFICATE-----" not in own.certificate:
+        raise TransportError("tls", "TLS failed: the client certificate is no PEM certificate")
+    if "PRIVATE KEY-----" not in own.key:
+        raise TransportError("tls", "TLS failed: the client key is no PEM private key")
+    try:
+        with as_file(own.certificate) as certificate, as_file(own.key) as key:
+            # Without a function for the passphrase OpenSSL would ask the terminal.
+            context.load_cert_chain(certificate, key, _no_passphrase)
+    except _KeyIsEncrypted:
+        raise TransportError("tls", "TLS failed: the client key is encrypted; it must have no passphrase") from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            reason = "the client key does not belong to the client certificate"
+        else:
+            reason = "the client certificate or its key is broken PEM"
+        raise TransportError("tls", f"TLS failed: {reason}") from None
+
+
+def _no_passphrase() -> str:
+    raise _KeyIsEncrypted
 
 
 def tls_failure(error: ssl.SSLError) -> TransportError:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from request_callout.config import destinations
 from request_callout.transport.message import ProxySettings, TransportError
 from request_callout.values import raw
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SPLIT = re.compile(r"([^/?#]*)([^?#]*)(\?[^#]*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*))(?::([0-9]{0,5}))?")
-_HOST = re.compile(r"(?=.{1,254}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _TO_ENCODE = re.compile(r"[^\x21-\x7e]")
 _BYTES_TO_ENCODE = re.compile(rb"[^\x21-\x7e]")
 _SHOWN_LENGTH = 200
@@ -113,17 +113,10 @@ def _host(host_and_port: str) -> tuple[str, socket.AddressFamily | None, str]:
 
 def ascii_host(name: str) -> str:
     """A host name in lower case and Punycode; raises ``TransportError`` of kind ``url``."""
-    if not name.isascii():
-        import idna
-
-        try:
-            name = idna.encode(name, uts46=True).decode()
-        except UnicodeError as error:
-            raise TransportError("url", "the URL's host is not a valid international name") from error
-    name = name.lower()
-    if not _HOST.fullmatch(name):
-        raise TransportError("url", "the URL's host is not valid")
-    return name
+    try:
+        return destinations.ascii_host(name)
+    except ValueError as error:
+        raise TransportError("url", f"the URL's host is {error}") from error
 
 
 def _is_address(family: socket.AddressFamily, text: str) -> bool:
