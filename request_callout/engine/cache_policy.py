@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from request_callout.cache.freshness import Freshness, freshness, varies
 from request_callout.cache.store import NOT_DECODED, CachedResponse
 from request_callout.config import model
-from request_callout.engine import json
 from request_callout.engine.answer import CalloutError
+from request_callout.engine.bodies.response import UndecodableBody, decode_body
 from request_callout.engine.call import Call
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutResponse
@@ -71,7 +71,7 @@ class CachePolicy:
         self._own = config.cache
         self._ttl = callout.ttl
         self._cache_ttl_s = cache.cache_ttl_s
-        self._decodes = config.response.body_decode
+        self._format = callout.decodes_as
         self._errors = config.request.error.http_statuses or frozenset()
         self._attempts = 1 + (config.request.error.retries if config.request.error.on_error == "retry" else 0)
         self._tables = {state: Kept({**self.table, "status": state}) for state in _STATES}
@@ -130,7 +130,8 @@ class CachePolicy:
             status=response.status,
             headers=response.headers,
             raw_body=response.raw_body,
-            body=response.body if response.decoded else NOT_DECODED,
+            # A key that a script chose may be another callout's too: only as JSON a body is kept decoded.
+            body=response.body if response.decoded and self._format == "json" else NOT_DECODED,
             stored_at=call.received_at,
             fresh_s=fresh_s,
             callout=call.name,
@@ -182,13 +183,13 @@ class CachePolicy:
         response = CalloutResponse(entry.status, dict(entry.headers), entry.raw_body)
         if entry.status in self._errors:
             return None if self._own.negative_ttl_s is None else response
-        if self._decodes:
-            if entry.body is not NOT_DECODED:
+        if self._format is not None:
+            if self._format == "json" and entry.body is not NOT_DECODED:
                 response.body = entry.body
             else:
                 try:
-                    response.body = json.decode(entry.raw_body) if entry.raw_body else None
-                except json.NotJsonError:
+                    response.body = decode_body(entry.raw_body, self._format, response.headers)
+                except UndecodableBody:
                     return None
         return response
 
@@ -212,7 +213,7 @@ class CachePolicy:
         if chosen_by is None or any(_sent(call, name) != value for name, value in chosen_by.items()):
             return False
         response = outcome.response  # it is not decoded if a configuration before this one asked for it
-        return response is None or not self._decodes or response.decoded
+        return response is None or self._format is None or response.decoded
 
     def handed_on(self, outcome: Outcome) -> CalloutResponse | None:
         """An outcome for one that waited for it; raises CalloutError if it is an error."""
@@ -225,7 +226,7 @@ class CachePolicy:
         if response is None:
             return None
         copy = CalloutResponse(response.status, dict(response.headers), response.raw_body)
-        if self._decodes and response.decoded:
+        if self._format is not None and response.decoded:
             copy.body = response.body
         return copy
 
@@ -236,4 +237,6 @@ def _sent(call: Call, name: str) -> str | None:
     value = params.headers.get(name)
     if value is None and name == "user-agent":
         value = call.run.instance.engine.user_agent
+    if value is None and name == "authorization":
+        value = call.principal
     return value if value is None or isinstance(value, str) else ", ".join(value)

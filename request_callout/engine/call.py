@@ -22,6 +22,7 @@ class Call:
     ``attempts`` counts requests sent, ``cache`` tells what the cache did (``hit``, ``miss``, ``stale``, ``bypass``,
     ``coalesced``; None where there is none), ``latency_ms`` what the whole of it took, ``failure`` why there was no
     usable response. ``flight`` is open while others may wait for this call, and the ``lease`` is held for them.
+    ``principal`` tells as whom it is sent, ``authorization`` is the value of that header; both None: as ``params`` say.
     ``requested_at`` and ``received_at`` are moments of the engine's clock.
     """
 
@@ -29,6 +30,7 @@ class Call:
     __slots__ = (
         "_record",
         "attempts",
+        "authorization",
         "cache",
         "cache_key",
         "callout",
@@ -36,6 +38,7 @@ class Call:
         "flight",
         "latency_ms",
         "lease",
+        "principal",
         "received_at",
         "requested_at",
         "run",
@@ -47,6 +50,8 @@ class Call:
         self.callout = callout
         self._record: CalloutRecord | None = None
         self.attempts = 0
+        self.principal: str | None = None
+        self.authorization: str | None = None
         self.status: int | None = None
         self.failure: str | None = None
         self.cache: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from request_callout.config.model import Cache, Configuration
 from request_callout.config.problems import InvalidConfiguration, Problem
 from request_callout.config.settings import Settings
 from request_callout.engine.answer import INTERNAL_ERROR
+from request_callout.engine.auth.fetching import fetch_token
+from request_callout.engine.auth.tokens import Tokens
 from request_callout.engine.cache_policy import Outcome
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
@@ -40,7 +43,7 @@ class Engine:
     """What all configurations of a process share: LuaJIT, connections, caches.
 
     ``clock`` gives moments of ``time.time()``, by which cached responses get old. ``flights`` are the callouts that
-    others may wait for, ``background`` the refreshes that no request waits for.
+    others may wait for, ``background`` the refreshes that no request waits for, ``tokens`` what callouts are authorized with.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
@@ -48,6 +51,7 @@ class Engine:
         self.clock = clock or time.time
         self.flights: Flights[Outcome] = Flights()
         self.background = Group()
+        self.tokens = Tokens(partial(fetch_token, self), clock or time.monotonic)
         self.lua = Lua(settings.lua)
         self.transport: Sender = Transport(settings.transport)
         self.user_agent = (
@@ -73,6 +77,7 @@ class Engine:
     def close(self) -> None:
         """End what runs in the background and close connections; to be called when no event is in flight."""
         self.background.kill()
+        self.tokens.close()
         self.transport.close()
         self._redis.close()
 

@@ -28,6 +28,8 @@ def key_for(call: Call) -> str:
         vary_on: Sequence[str] = ()
         if call.callout.vary_on:
             vary_on = [text.render(run.context) for text in call.callout.vary_on]
+        if call.principal is not None:  # as whom, but not with which token: that changes
+            vary_on = [*vary_on, "as", call.principal]
         whose = (route_id, consumer.get("id"), groups, vary_on)
         if params.key is not None and params.key[0] == whose:  # the same request as the last one
             call.cache_key = params.key[1]
@@ -50,6 +52,6 @@ def key_for(call: Call) -> str:
     return call.cache_key
 
 
-def flight_key(call: Call) -> tuple[str, str, str]:
-    """What equal misses have in common."""
-    return (call.run.instance.config.plugin_id, call.name, key_for(call))
+def flight_key(call: Call) -> tuple[str, str, str | None, str]:
+    """What equal misses have in common; the format too: a changed configuration may read the same body otherwise."""
+    return (call.run.instance.config.plugin_id, call.name, call.callout.decodes_as, key_for(call))

@@ -43,6 +43,7 @@ def _detached(call: Call) -> Call:
     caching = record.caching if type(record.caching) is Kept else dict(record.caching)
     later = Call(call.run.detached(), call.callout)
     later.cache_key = call.cache_key
+    later.principal, later.authorization = call.principal, call.authorization
     later.begin(CalloutRecord(record.params, caching, not_stored=record.not_stored))
     return later
 

@@ -11,6 +11,8 @@ import time
 from request_callout.config import model
 from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
+from request_callout.engine.auth.endpoint import TokenEndpoint
+from request_callout.engine.auth.layers import authenticate, authorized, with_token
 from request_callout.engine.build import build, check_url
 from request_callout.engine.cache_policy import CachePolicy
 from request_callout.engine.caching import bypass, coalesce, lead, look_up, store, take_turns
@@ -37,6 +39,8 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
         handler = judge(handler, config.request.error.http_statuses)
     if config.response.body_decode:
         handler = decode(handler)
+    if config.request.auth is not None and config.request.auth.type == "oauth2_client_credentials":
+        handler = with_token(handler, TokenEndpoint.of(config.request.auth, config.request))
     if config.request.error.on_error == "retry":
         handler = retry(handler, config.request.error.retries)
     if cached:
@@ -53,6 +57,8 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
         handler = response_script(handler, callout.response_script)
     if cached:
         handler = store(handler, policy)
+    if callout.auth is not None:
+        handler = authenticate(handler, callout.auth)
     if callout.request_script is not None:
         handler = request_script(handler, callout.request_script)
     return build_request(handler, callout, policy.table)
@@ -194,7 +200,7 @@ def send(call: Call) -> CalloutResponse | None:
     call.attempts += 1
     call.requested_at = run.instance.engine.clock()
     try:
-        incoming = run.instance.engine.transport.send(outgoing(call.record.params, run))
+        incoming = run.instance.engine.transport.send(authorized(outgoing(call.record.params, run), call))
     except TransportError as error:
         if error.kind in ("url", "request"):  # nothing was sent: it is the configuration or a script that failed
             raise Ended(INTERNAL_ERROR, f"{call.callout.request_where}: {error}") from None
