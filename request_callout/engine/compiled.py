@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from request_callout.config import model
+from request_callout.engine.auth.identity import CompiledAuth, compile_auth
+from request_callout.engine.destinations import Destinations
 from request_callout.engine.expression import Text, merged
+from request_callout.engine.respond import CompiledRespond, compile_respond
+from request_callout.engine.target import CompiledTarget, compile_target
 from request_callout.lua import Lua, Script, Uses
 
 Custom: TypeAlias = tuple[tuple[str, "Text | None"], ...]
@@ -54,6 +58,22 @@ class Customized:
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledFallback:
+    """What stands for the response of a callout that failed."""
+
+    status: int
+    headers: tuple[tuple[str, Text], ...]
+    body: Text | None
+
+    @property
+    def texts(self) -> Iterator[Text]:
+        """Everything that may hold expressions."""
+        yield from (text for _, text in self.headers)
+        if self.body is not None:
+            yield self.body
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledCallout:
     """One callout with its expressions and scripts compiled; ``index`` is its place in the configuration."""
 
@@ -67,8 +87,19 @@ class CompiledCallout:
     request_script: Script | None
     response_script: Script | None
     expression_uses: Uses
+    destinations: Destinations
     ttl: Text | None = None
     vary_on: tuple[Text, ...] = ()
+    error_when: Text | None = None
+    fallback: CompiledFallback | None = None
+    auth: CompiledAuth | None = None
+    content: Text | None = None
+
+    @property
+    def decodes_as(self) -> model.ResponseFormat | None:
+        """As what the response's body is decoded, None if it is not."""
+        response = self.config.response
+        return response.body_format or ("json" if response.body_decode else None)
 
     @property
     def name(self) -> str:
@@ -86,7 +117,9 @@ class CompiledCallout:
     @property
     def constant(self) -> bool:
         """Whether what is sent is the same for every request of a client, unless a script changes it."""
-        return self.url.constant is not None and all(part.constant for part in (self.query, self.headers, self.body))
+        if self.url.constant is None or (self.content is not None and self.content.constant is None):
+            return False
+        return all(part.constant for part in (self.query, self.headers, self.body))
 
     @property
     def has_script(self) -> bool:
@@ -103,6 +136,8 @@ class CompiledUpstream:
     body: Customized
     script: Script | None
     uses: Uses
+    target: CompiledTarget | None = None
+    respond: CompiledRespond | None = None
 
 
 def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCallout:
@@ -118,7 +153,17 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
     vary_on = tuple(
         Text(value, f"{where}.cache.vary_on[{place}]", lua) for place, value in enumerate(callout.cache.vary_on, 1)
     )
-    texts = [url, message, *query.texts, *headers.texts, *body.texts, *vary_on, *([ttl] if ttl else ())]
+    content = None if request.body.content is None else Text(request.body.content, f"{where}.request.body.content", lua)
+    auth = None
+    if request.auth is not None:
+        auth = compile_auth(request.auth, f"{where}.request.auth", lua)
+        headers = replace(headers, remove=headers.remove | {"authorization"})  # the client's own is not forwarded
+    texts = [url, message, *query.texts, *headers.texts, *body.texts, *vary_on, *(auth.texts if auth else ())]
+    texts += [text for text in (content, ttl) if text is not None]
+    when = request.error.when
+    error_when = None if when is None else Text(when, f"{where}.request.error.when", lua)
+    fallback = _fallback(request.error.fallback, f"{where}.request.error.fallback", lua)
+    texts += [*([error_when] if error_when else ()), *(fallback.texts if fallback else ())]
     return CompiledCallout(
         index=index,
         config=callout,
@@ -130,8 +175,13 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
         request_script=_script(request.by_lua, f"{where}.request.by_lua", lua),
         response_script=_script(callout.response.by_lua, f"{where}.response.by_lua", lua),
         expression_uses=merged([text.uses for text in texts]),
+        destinations=Destinations(request),
         ttl=ttl,
         vary_on=vary_on,
+        error_when=error_when,
+        fallback=fallback,
+        auth=auth,
+        content=content,
     )
 
 
@@ -140,13 +190,18 @@ def compile_upstream(upstream: model.Upstream, lua: Lua) -> CompiledUpstream:
     query = _customized(upstream.query, "config.upstream.query", lua)
     headers = _customized(upstream.headers, "config.upstream.headers", lua)
     body = _customized(upstream.body, "config.upstream.body", lua)
+    target = None if upstream.target is None else compile_target(upstream.target, lua)
+    respond = None if upstream.respond is None else compile_respond(upstream.respond, lua)
+    uses = [text.uses for text in (*query.texts, *headers.texts, *body.texts)]
     return CompiledUpstream(
         config=upstream,
         query=query,
         headers=headers,
         body=body,
         script=_script(upstream.by_lua, "config.upstream.by_lua", lua),
-        uses=merged([text.uses for text in (*query.texts, *headers.texts, *body.texts)]),
+        uses=merged([*uses, *(target.uses if target else ()), *(respond.uses if respond else ())]),
+        target=target,
+        respond=respond,
     )
 
 
@@ -156,6 +211,16 @@ def _customized(part: model.Parameters | model.Body, where: str, lua: Lua) -> Cu
         for name, value in part.custom.items()
     )
     return Customized(forward=part.forward, remove=frozenset(part.remove), custom=custom)
+
+
+def _fallback(fallback: model.Fallback | None, where: str, lua: Lua) -> CompiledFallback | None:
+    if fallback is None:
+        return None
+    return CompiledFallback(
+        status=fallback.status,
+        headers=tuple((name, Text(value, f"{where}.headers.{name}", lua)) for name, value in fallback.headers.items()),
+        body=None if fallback.body is None else Text(fallback.body, f"{where}.body", lua),
+    )
 
 
 def _script(source: str | None, where: str, lua: Lua) -> Script | None:

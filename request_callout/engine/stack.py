@@ -1,7 +1,8 @@
 """The way of one callout: small layers around one call, put together in ``stack``.
 
 Each layer takes the next handler and gives a handler back. A layer whose configuration is absent is not in the stack.
-Those of the cache are in ``caching``.
+Those of the cache are in ``caching``, those of errors in ``fallback``, ``total``, ``retrying``, ``breaker``, ``hedging``
+and ``judging``.
 """
 
 from __future__ import annotations
@@ -12,17 +13,23 @@ from request_callout.config import model
 from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
 from request_callout.engine.auth.endpoint import TokenEndpoint
-from request_callout.engine.auth.layers import authenticate, authorized, with_token
+from request_callout.engine.auth.layers import authenticate, with_token
+from request_callout.engine.breaker import break_circuit
 from request_callout.engine.build import build, check_url
 from request_callout.engine.cache_policy import CachePolicy
 from request_callout.engine.caching import bypass, coalesce, lead, look_up, store, take_turns
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
-from request_callout.engine.outcome import after_error, error_table, keep_outcome
+from request_callout.engine.fallback import fall_back, tolerate
+from request_callout.engine.hedging import hedge
+from request_callout.engine.judging import judge, judge_by
+from request_callout.engine.outcome import keep_outcome
 from request_callout.engine.params import Params
 from request_callout.engine.refresh import refreshing
+from request_callout.engine.retrying import retry
 from request_callout.engine.sending import outgoing
+from request_callout.engine.total import bound
 from request_callout.lua import Script
 from request_callout.lua.host import ScriptError
 from request_callout.transport import TransportError
@@ -34,15 +41,24 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
     cached = callout.may_cache(cache.strategy)
     config = callout.config
     policy = CachePolicy(callout, cache)
+    errors = config.request.error
     handler: Handler = send
-    if config.request.error.http_statuses is not None:
-        handler = judge(handler, config.request.error.http_statuses)
+    if errors.http_statuses is not None:
+        handler = judge(handler, errors.http_statuses)
     if config.response.body_decode:
         handler = decode(handler)
+    if callout.error_when is not None:
+        handler = judge_by(handler, callout.error_when)
+    if config.request.hedge_after_ms is not None:
+        handler = hedge(handler, config.request.hedge_after_ms)
+    if config.request.circuit_breaker is not None:
+        handler = break_circuit(handler, config.request.circuit_breaker)
     if config.request.auth is not None and config.request.auth.type == "oauth2_client_credentials":
         handler = with_token(handler, TokenEndpoint.of(config.request.auth, config.request))
-    if config.request.error.on_error == "retry":
-        handler = retry(handler, config.request.error.retries)
+    if errors.on_error == "retry":
+        handler = retry(handler, errors)
+    if config.request.http_opts.timeouts is not None and config.request.http_opts.timeouts.total_ms is not None:
+        handler = bound(handler)
     if cached:
         refresh = _refresh(lead(handler, policy), callout, policy)
         handler = lead(take_turns(handler, policy), policy)
@@ -50,8 +66,8 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
         handler = look_up(handler, policy, refreshing(refresh, policy))
     elif cache.strategy != "off":
         handler = bypass(handler, policy)
-    if config.request.error.on_error == "continue":
-        handler = tolerate(handler)
+    if errors.on_error == "continue":
+        handler = tolerate(handler) if callout.fallback is None else fall_back(handler, callout.fallback)
     handler = keep(handler)
     if callout.response_script is not None:
         handler = response_script(handler, callout.response_script)
@@ -135,34 +151,6 @@ def keep(following: Handler) -> Handler:
     return handle
 
 
-def retry(following: Handler, retries: int) -> Handler:
-    """Make up to ``retries`` more attempts after an error."""
-
-    def handle(call: Call) -> CalloutResponse | None:
-        for _ in range(retries):
-            try:
-                return following(call)
-            except CalloutError as error:
-                if call.run.deadline <= time.monotonic():
-                    raise
-                call.record.retries.append(error_table(error))
-        return following(call)
-
-    return handle
-
-
-def tolerate(following: Handler) -> Handler:
-    """Go on after an error, with what there was of a response."""
-
-    def handle(call: Call) -> CalloutResponse | None:
-        try:
-            return following(call)
-        except CalloutError as error:
-            return after_error(call, error)
-
-    return handle
-
-
 def decode(following: Handler) -> Handler:
     """Decode the body; one that is no JSON is an error, an empty one is nil."""
 
@@ -180,29 +168,18 @@ def decode(following: Handler) -> Handler:
     return handle
 
 
-def judge(following: Handler, statuses: frozenset[int]) -> Handler:
-    """Count the configured statuses as errors."""
-
-    def handle(call: Call) -> CalloutResponse | None:
-        response = following(call)
-        if response is not None and response.status in statuses:
-            raise CalloutError("code", f"status {response.status}", response.status, response)
-        return response
-
-    return handle
-
-
 def send(call: Call) -> CalloutResponse | None:
     """Send the request once."""
     run = call.run
-    if run.deadline - time.monotonic() <= 0:
-        raise CalloutError("error", run.deadline_message)
+    if call.deadline - time.monotonic() <= 0:
+        raise CalloutError("error", call.deadline_message)
     call.attempts += 1
     call.requested_at = run.instance.engine.clock()
     try:
-        incoming = run.instance.engine.transport.send(authorized(outgoing(call.record.params, run), call))
+        incoming = run.instance.engine.transport.send(outgoing(call))
     except TransportError as error:
-        if error.kind in ("url", "request"):  # nothing was sent: it is the configuration or a script that failed
+        # Nothing was sent to where it should not go, or could not: no policy of the callout makes that right.
+        if error.kind in ("url", "request", "destination"):
             raise Ended(INTERNAL_ERROR, f"{call.callout.request_where}: {error}") from None
         raise CalloutError("error", str(error)) from None
     headers: dict[str, str | list[str]] = {}
