@@ -63,8 +63,9 @@ class ScriptExit(Ended):
 class CalloutError(Exception):
     """One attempt that counts as an error by the callout's policy.
 
-    ``reason`` is ``error`` (no response, or one that can't be used) or ``code`` (a status in ``http_statuses``),
-    ``http_code`` and ``response`` what came back, if anything did.
+    ``reason`` is ``error`` (no response, or one that can't be used), ``code`` (a status in ``http_statuses``) or
+    ``circuit_open`` (no attempt was made), ``http_code`` and ``response`` what came back, if anything did. Before the
+    moment ``not_before`` (of ``time.monotonic()``) there is no use in a retry.
     """
 
     def __init__(
@@ -75,3 +76,4 @@ class CalloutError(Exception):
         self.message = message
         self.http_code = http_code
         self.response = response
+        self.not_before = 0.0

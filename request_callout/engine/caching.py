@@ -50,8 +50,9 @@ def store(following: Handler, policy: CachePolicy, *, errors: bool = True) -> Ha
             response = following(call)
             if response is not None and call.cache == "miss":
                 error = call.record.error
-                if error is None or error["reason"] == "code":
-                    _put(call, response, policy, is_error=error is not None)
+                received = call.unusable if call.record.fallback else response
+                if received is not None and (error is None or error["reason"] == "code"):
+                    _put(call, received, policy, is_error=error is not None)
             return response
         except CalloutError as error:
             if errors and error.response is not None and error.reason == "code" and call.cache == "miss":

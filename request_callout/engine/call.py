@@ -23,7 +23,9 @@ class Call:
     ``coalesced``; None where there is none), ``latency_ms`` what the whole of it took, ``failure`` why there was no
     usable response. ``flight`` is open while others may wait for this call, and the ``lease`` is held for them.
     ``principal`` tells as whom it is sent, ``authorization`` is the value of that header; both None: as ``params`` say.
-    ``requested_at`` and ``received_at`` are moments of the engine's clock.
+    ``requested_at`` and ``received_at`` are moments of the engine's clock. ``deadline`` is a ``time.monotonic()``
+    moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes from. ``unusable`` is
+    the response for which a fallback stands.
     """
 
     # No dataclass: compiled, one looks up its fields' types when it is made, and Run is made after it.
@@ -34,6 +36,7 @@ class Call:
         "cache",
         "cache_key",
         "callout",
+        "deadline",
         "failure",
         "flight",
         "latency_ms",
@@ -43,12 +46,17 @@ class Call:
         "requested_at",
         "run",
         "status",
+        "total_ms",
+        "unusable",
     )
 
     def __init__(self, run: Run, callout: CompiledCallout) -> None:
         self.run = run
         self.callout = callout
         self._record: CalloutRecord | None = None
+        self.deadline: float = run.deadline
+        self.total_ms: int | None = None
+        self.unusable: CalloutResponse | None = None
         self.attempts = 0
         self.principal: str | None = None
         self.authorization: str | None = None
@@ -84,6 +92,23 @@ class Call:
 
     def begin(self, record: CalloutRecord) -> None:
         self._record = record
+
+    def bound_by(self, total_ms: int, now: float) -> None:
+        """Bound what is sent from ``now`` on by a time of the callout's own, if that ends before the request's."""
+        deadline = now + total_ms / 1000
+        if deadline < self.run.deadline:
+            self.deadline, self.total_ms = deadline, total_ms
+
+    def is_over_total(self, now: float) -> bool:
+        """Whether the callout's own time has passed."""
+        return self.total_ms is not None and now >= self.deadline
+
+    @property
+    def deadline_message(self) -> str:
+        """What it says of a callout when ``deadline`` has passed."""
+        if self.total_ms is None:
+            return self.run.deadline_message
+        return f"the total time of {self.total_ms} ms for this callout has passed"
 
 
 Handler: TypeAlias = Callable[[Call], "CalloutResponse | None"]

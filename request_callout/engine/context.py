@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from request_callout.engine.expression import UNKNOWN, Path
+from request_callout.engine.expression import UNKNOWN, Path, Text
 from request_callout.engine.params import without_secrets
-from request_callout.engine.record import CalloutRecord, CalloutResponse, Record
+from request_callout.engine.record import CalloutRecord, CalloutResponse, Record, SkippedRecord
 from request_callout.lua import Host, Lua, LuaContext, Script, Uses
 from request_callout.lua.host import ScriptError
 from request_callout.values import Value
@@ -24,7 +24,7 @@ __all__ = ["CalloutRecord", "CalloutResponse", "Context", "member"]
 class Context:
     """The callouts' contexts of one proxied request; also the scope of its expressions."""
 
-    __slots__ = ("_client", "_host", "_in_lua", "_lua", "_machine", "records", "scripted")
+    __slots__ = ("_client", "_host", "_in_lua", "_lua", "_machine", "records", "scripted", "skipped")
 
     def __init__(self, machine: Lua, host: Host, client: ClientRequest) -> None:
         self._machine = machine
@@ -33,6 +33,7 @@ class Context:
         self._lua: LuaContext | None = None
         self._in_lua: set[str] = set()
         self.records: dict[str, Record] = {}
+        self.skipped = False
         self.scripted = False
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class Context:
             return UNKNOWN
         record = self.records.get(str(path[1]))
         if record is None or record.response is None:
-            return UNKNOWN
+            return None if type(record) is SkippedRecord else UNKNOWN
         value: Any = record.response
         rest = path[3:]
         if rest[0] == "headers" and len(rest) == 2 and isinstance(rest[1], str):
@@ -80,10 +81,39 @@ class Context:
                 return UNKNOWN
         return value
 
+    def find(self, path: Path) -> Value:
+        """The value at a constant path; None also where the path ends early, which would be an error in Lua."""
+        found = self.lookup(path)
+        if found is not UNKNOWN:
+            return found
+        if path[0] == "uri_captures":
+            captures = self._client.part("captures") or {}
+            kind = "unnamed" if isinstance(path[1], int) else "named"
+            return _follow(captures.get(kind), path[1:])
+        if path[0] != "callouts":
+            found = self.lookup(path[:2])
+            return None if found is UNKNOWN else _follow(found, path[2:])
+        if self.scripted and self._lua is not None:
+            place = next((at for at, key in enumerate(path) if key == "headers" or not isinstance(key, str)), len(path))
+            return _follow(self._lua.get(tuple(str(key) for key in path[:place])), path[place:])
+        record = self.records.get(str(path[1]))
+        return None if record is None else _follow(record.table(), path[2:])
+
     def lua_for(self, uses: Uses) -> LuaContext:
         """The Lua side, with the contexts of finished callouts that these uses read."""
         names = self.records.keys() if uses.all_callouts or self.scripted else uses.callouts.intersection(self.records)
-        return self._with(names)
+        lua = self._with(names)
+        return lua.seeing(None, forgiving=True) if self.skipped and self.reads_skipped(uses) else lua
+
+    def reads_skipped(self, uses: Uses) -> bool:
+        """Whether these uses may read a callout that was skipped."""
+        names = self.records.keys() if uses.all_callouts else uses.callouts.intersection(self.records)
+        return any(type(self.records[name]) is SkippedRecord for name in names)
+
+    def skip(self, name: str) -> None:
+        """Note that a callout is not made."""
+        self.skipped = True
+        self.records[name] = SkippedRecord()
 
     def lua_for_script(self) -> LuaContext:
         """The Lua side for a script, which may read and change everything."""
@@ -118,7 +148,23 @@ class Context:
             status = record.caching.get("status")
             if status is not None:
                 self._lua.set((*path, "caching", "status"), status)
+            if record.fallback:
+                self._lua.set((*path, "fallback"), True)
             self._lua.set((*path, "response"), record.response)
+
+    def see(self, name: str, record: CalloutRecord, response: dict[str, Value], text: Text) -> Value:
+        """The value of an expression that sees a response as that of its callout, before that is what it is."""
+        before = self.records.get(name)
+        self.records[name] = record
+        record.response = response
+        if name in self._in_lua and self._lua is not None:
+            self._lua.set(("callouts", name, "response"), response)
+        try:
+            return text.value(self)
+        finally:
+            record.response = None
+            if before is not None:
+                self.records[name] = before
 
     def run(self, script: Script) -> None:
         """Run a script; raises ScriptError and what its PDK calls raise.
@@ -160,6 +206,20 @@ class Context:
             elif isinstance(tables.get(name), dict):
                 _hide(tables[name], record.not_stored)
         return tables
+
+
+def _follow(value: Any, keys: Path) -> Value:
+    """The value at these keys of a table, as Lua would find it but for errors: None where there is none."""
+    for place, key in enumerate(keys):
+        if isinstance(value, dict) and isinstance(key, str):
+            if key not in value and place and keys[place - 1] == "headers":
+                key = key.lower() if key.lower() in value else key.lower().replace("_", "-")
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int):
+            value = value[key - 1] if 0 < key <= len(value) else None
+        else:
+            return None
+    return value
 
 
 def _hide(table: dict[str, Value], not_stored: tuple[str, ...]) -> None:

@@ -23,6 +23,7 @@ from request_callout.engine.answer import INTERNAL_ERROR
 from request_callout.engine.auth.fetching import fetch_token
 from request_callout.engine.auth.tokens import Tokens
 from request_callout.engine.cache_policy import Outcome
+from request_callout.engine.circuits import Circuits
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
 from request_callout.engine.plan import make_plan
@@ -43,13 +44,15 @@ class Engine:
     """What all configurations of a process share: LuaJIT, connections, caches.
 
     ``clock`` gives moments of ``time.time()``, by which cached responses get old. ``flights`` are the callouts that
-    others may wait for, ``background`` the refreshes that no request waits for, ``tokens`` what callouts are authorized with.
+    others may wait for, ``background`` the refreshes that no request waits for, ``tokens`` what callouts are
+    authorized with. ``circuits`` tell which targets keep failing.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self.settings = settings
         self.clock = clock or time.time
         self.flights: Flights[Outcome] = Flights()
+        self.circuits = Circuits()
         self.background = Group()
         self.tokens = Tokens(partial(fetch_token, self), clock or time.monotonic)
         self.lua = Lua(settings.lua)
@@ -83,13 +86,14 @@ class Engine:
 
 
 class Instance:
-    """One valid configuration."""
+    """One valid configuration; ``deadline_ms`` bounds all callouts of a request."""
 
     problems: tuple[Problem, ...] = ()
 
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self.engine = engine
         self.config = config
+        self.deadline_ms = config.deadline_ms or engine.settings.deadline_ms
         strategy = config.cache.strategy
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)

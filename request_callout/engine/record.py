@@ -61,6 +61,8 @@ class CalloutRecord:
     not_stored: tuple[str, ...] = ()
     response_bytes: int = 0
     """How long the response's body is, as received."""
+    fallback: bool = False
+    """Whether the response is the configured one that stands for one that failed."""
 
     @property
     def body_bytes(self) -> int:
@@ -84,6 +86,8 @@ class CalloutRecord:
         result: dict[str, Value] = {"request": self.request_table(secrets=secrets), "caching": self.caching}
         if self.response is not None:
             result["response"] = self.response
+        if self.fallback:
+            result["fallback"] = True
         return result
 
 

@@ -44,7 +44,7 @@ class Run:
         self.client = ClientRequest(kong)
         self.context = Context(instance.engine.lua, ScriptHost(self), self.client)
         self.calls: list[Call] = []
-        self.deadline = time.monotonic() + instance.engine.settings.deadline_ms / 1000
+        self.deadline = time.monotonic() + instance.deadline_ms / 1000
         self._request_id: str | None = None
 
     def request_id(self) -> str:
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def deadline_message(self) -> str:
-        return f"the deadline of {self.instance.engine.settings.deadline_ms} ms for all callouts has passed"
+        return f"the deadline of {self.instance.deadline_ms} ms for all callouts has passed"
 
 
 def handle(instance: Instance, kong: Kong) -> None:

@@ -1,8 +1,8 @@
 """The way of one callout: small layers around one call, put together in ``stack``.
 
 Each layer takes the next handler and gives a handler back. A layer whose configuration is absent is not in the stack.
-Those of the cache are in ``caching``, those of errors in ``fallback``, ``total``, ``retrying``, ``breaker``, ``hedging``
-and ``judging``.
+Those of the cache are in ``caching``, those of errors in ``fallback``, ``total``, ``retrying``, ``breaker``,
+``hedging`` and ``judging``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,63 @@
+"""The layer of a callout that sends a second attempt when the first is slow, and takes the first usable answer.
+
+Only for methods that are idempotent (RFC 9110 section 9.2.2): both attempts may reach the service.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import gevent
+from gevent.queue import Empty, SimpleQueue
+
+from request_callout.engine.answer import CalloutError
+from request_callout.engine.call import Call, Handler
+from request_callout.engine.context import CalloutResponse
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+_Outcome: TypeAlias = "tuple[CalloutResponse | None, BaseException | None]"
+
+
+def hedge(following: Handler, after_ms: int) -> Handler:
+    """Send a second attempt if there is no answer after so long; the other one is ended, its connection closed.
+
+    An error before that moment is the outcome; after it, an error of one waits for what the other gives.
+    """
+    after_s = after_ms / 1000
+
+    def handle(call: Call) -> CalloutResponse | None:
+        if call.method not in IDEMPOTENT:
+            return following(call)
+        return _race(call, following, after_s)
+
+    return handle
+
+
+def _race(call: Call, following: Handler, after_s: float) -> CalloutResponse | None:
+    ended: SimpleQueue[_Outcome] = SimpleQueue()
+    began_at = call.run.instance.engine.clock()
+    running = [gevent.spawn(_attempt, call, following, ended)]
+    try:
+        try:
+            response, error = ended.get(timeout=after_s)
+        except Empty:
+            running.append(gevent.spawn(_attempt, call, following, ended))
+            response, error = ended.get()
+            if isinstance(error, CalloutError):
+                response, error = ended.get()
+    finally:
+        gevent.killall(running)
+    call.requested_at = began_at  # that of the earlier attempt: which of them was answered makes the age no shorter
+    if error is not None:
+        raise error
+    return response
+
+
+def _attempt(call: Call, following: Handler, ended: SimpleQueue[_Outcome]) -> None:
+    try:
+        response = following(call)
+    except BaseException as error:  # handed to the greenlet that waits for it
+        ended.put((None, error))
+    else:
+        ended.put((response, None))

@@ -1,0 +1,31 @@
+"""The layer of a callout that bounds all of its attempts, with the pauses between them, by one time."""
+
+from __future__ import annotations
+
+import time
+
+from request_callout.engine.answer import CalloutError
+from request_callout.engine.call import Call, Handler
+from request_callout.engine.context import CalloutResponse
+
+
+def bound(following: Handler) -> Handler:
+    """Give the callout a deadline of its own: ``timeouts.total`` from now on, within that of the request.
+
+    What is left of it bounds every attempt. What the request's script made of the timeouts counts.
+    """
+
+    def handle(call: Call) -> CalloutResponse | None:
+        timeouts = call.record.params.timeouts
+        total_ms = None if timeouts is None else timeouts.total_ms
+        if total_ms is None:
+            return following(call)
+        call.bound_by(total_ms, time.monotonic())
+        try:
+            return following(call)
+        except CalloutError as error:
+            if error.response is None and error.http_code is None and call.is_over_total(time.monotonic()):
+                raise CalloutError(error.reason, call.deadline_message) from None
+            raise
+
+    return handle
