@@ -14,7 +14,6 @@ from request_callout.engine.auth.identity import CompiledAuth, Identity
 from request_callout.engine.auth.tokens import Token, TokenSource
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.context import CalloutResponse
-from request_callout.transport import OutgoingRequest
 
 UNAUTHORIZED = 401
 
@@ -69,13 +68,6 @@ def with_token(following: Handler, endpoint: TokenEndpoint) -> Handler:
     return handle
 
 
-def authorized(request: OutgoingRequest, call: Call) -> OutgoingRequest:
-    """The request with its call's ``Authorization``, which nobody else gets to see."""
-    if call.authorization is not None:
-        request.headers = [*request.headers, ("Authorization", call.authorization)]
-    return request
-
-
 _Outcome: TypeAlias = "CalloutResponse | CalloutError | None"
 
 
@@ -96,7 +88,7 @@ def _token(
     call: Call, source: TokenSource, refused: Token | None, endpoint: TokenEndpoint, outcome: _Outcome = None
 ) -> Token:
     """A token, in place of a refused one if there is one; raises CalloutError with what was answered to that."""
-    deadline = call.run.deadline
+    deadline = call.deadline
     try:
         return source.get(deadline) if refused is None else source.other_than(refused, deadline)
     except TokenUnavailable as failure:

@@ -1,7 +1,8 @@
 """The tokens of a process: kept until shortly before they expire, fetched once for all who wait.
 
 A fetch runs in a greenlet of its own: whoever waits for it may be killed or run out of time without harm to it or to
-the others. What it ends with, a failure too, goes to all who wait; after a failure nobody asks the server for a moment.
+the others. What it ends with, a failure too, goes to all who wait; after a failure nobody asks the server for a moment, longer each
+time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from request_callout.engine.occasional import Occasional
 
 LONGEST_LEEWAY_S = 30.0
 SHARE_OF_LEEWAY = 0.2
-PAUSE_AFTER_FAILURE_S = 1.0
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+"""After a failed fetch, and after the sixth and more in a row; in between it doubles."""
 MOST_SOURCES = 1000
 """Tokens that are kept; the one not used for longest makes room."""
 
@@ -52,6 +55,7 @@ class TokenSource:
         self._fetching: gevent.Greenlet[[], Token | TokenUnavailable] | None = None
         self._failure: TokenUnavailable | None = None
         self._failed_at = 0.0
+        self._pause_s = FIRST_PAUSE_S
         self._lines = Occasional()
 
     def get(self, deadline: float) -> Token:
@@ -92,7 +96,7 @@ class TokenSource:
         raise TokenUnavailable(str(outcome) if isinstance(outcome, TokenUnavailable) else "the fetch was ended")
 
     def _recent_failure(self) -> TokenUnavailable | None:
-        if self._failure is not None and 0 <= self._clock() - self._failed_at < PAUSE_AFTER_FAILURE_S:
+        if self._failure is not None and 0 <= self._clock() - self._failed_at < self._pause_s:
             return self._failure
         return None
 
@@ -120,6 +124,8 @@ class TokenSource:
         return token
 
     def _failed(self, failure: TokenUnavailable) -> TokenUnavailable:
+        in_a_row = self._failure is not None
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if in_a_row else FIRST_PAUSE_S
         self._failure, self._failed_at = failure, self._clock()
         # Where a token is waited for, each callout that fails says so itself.
         if self._token is not None and self._lines.due("renewal"):
