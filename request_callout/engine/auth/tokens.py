@@ -1,8 +1,8 @@
 """The tokens of a process: kept until shortly before they expire, fetched once for all who wait.
 
 A fetch runs in a greenlet of its own: whoever waits for it may be killed or run out of time without harm to it or to
-the others. What it ends with, a failure too, goes to all who wait; after a failure nobody asks the server for a moment, longer each
-time.
+the others. What it ends with, a failure too, goes to all who wait; after a failure nobody asks for a moment, and for a
+longer one each time in a row.
 """
 
 from __future__ import annotations
