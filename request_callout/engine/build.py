@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from request_callout.engine import json, query
-from request_callout.engine.answer import INTERNAL_ERROR, Ended, message_answer
+from request_callout.engine.answer import INTERNAL_ERROR, TEXT_TYPE, Ended, message_answer
+from request_callout.engine.bodies.request import FORM_TYPE, form_body, multipart_body
 from request_callout.engine.client import ClientRequest
 from request_callout.engine.compiled import CompiledCallout, Customized
 from request_callout.engine.expression import Scope
 from request_callout.engine.params import HeaderFields, Params, ensure_json_content_type
 from request_callout.transport import TransportError
+from request_callout.transport.decoding import decodable
 from request_callout.transport.url import parse_url
-from request_callout.values import Value
+from request_callout.values import Value, raw
 
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
@@ -38,12 +40,13 @@ def build(callout: CompiledCallout, run: Run) -> Params:
     headers = _headers(callout.headers, run.client, scope)
     body: bytes | dict[str, Value] | None = None
     client_body = b""
-    if callout.body.merges(decode=config.body.decode) or (callout.body.forward and not callout.body.custom):
+    if callout.content is not None:
+        body = raw(callout.content.render(scope))
+        _declare(callout.headers, headers, TEXT_TYPE)
+    elif callout.body.merges(decode=config.body.decode) or (callout.body.forward and not callout.body.custom):
         client_body = run.client.body
     if callout.body.custom or (callout.body.remove and client_body):
-        body = merged_body(callout.body, client_body, scope, typed=config.body.typed)
-        if not any(name.lower() == "content-type" for name, _ in callout.headers.custom):
-            ensure_json_content_type(headers)
+        body = _changed_body(callout, run, headers, client_body)
     elif client_body:
         body = client_body
         content_type = None if callout.headers.removes("content-type") else run.client.content_type
@@ -61,6 +64,30 @@ def build(callout: CompiledCallout, run: Run) -> Params:
         proxy=config.http_opts.proxy,
         timeouts=config.http_opts.timeouts,
     )
+
+
+def _changed_body(
+    callout: CompiledCallout, run: Run, headers: HeaderFields, client_body: bytes
+) -> bytes | dict[str, Value]:
+    """The body that ``custom`` and ``remove`` make, in the configured format; says in ``headers`` what it is."""
+    config = callout.config.request.body
+    if config.format == "json":
+        if not any(name.lower() == "content-type" for name, _ in callout.headers.custom):
+            ensure_json_content_type(headers)
+        return merged_body(callout.body, client_body, run.context, typed=config.typed)
+    client = run.client if client_body else None
+    if config.format == "multipart":  # nobody else can know the boundary
+        encoded, content_type = multipart_body(callout.body, client, run.context, typed=config.typed)
+        headers.set("Content-Type", content_type)
+        return encoded
+    _declare(callout.headers, headers, FORM_TYPE)
+    return form_body(callout.body, client, run.context, typed=config.typed)
+
+
+def _declare(configured: Customized, headers: HeaderFields, content_type: str) -> None:
+    """Say what the body is, in place of what the client said of its own, unless the configuration does."""
+    if not any(name.lower() == "content-type" for name, _ in configured.custom):
+        headers.set("Content-Type", content_type)
 
 
 def check_url(url: str, where: str) -> None:
@@ -142,3 +169,9 @@ def _forward(headers: Mapping[str, str | list[str]], fields: HeaderFields) -> No
     for name, value in headers.items():
         if name not in dropped and not name.startswith("proxy-"):
             fields.set(name, value)
+    accepted = headers.get("accept-encoding")
+    if accepted is not None:
+        # Of what the client accepts only that is asked for which can be decoded here.
+        coding = decodable(accepted if isinstance(accepted, str) else ",".join(accepted))
+        if coding is not None:
+            fields.set("Accept-Encoding", coding)

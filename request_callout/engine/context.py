@@ -6,6 +6,7 @@ any of it. A callout's part is brought to Lua only when something there reads it
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from request_callout.engine.expression import UNKNOWN, Path, Text
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from request_callout.engine.client import ClientRequest
 
 __all__ = ["CalloutRecord", "CalloutResponse", "Context", "member"]
+
+_HEADERS = ("response", "headers")
 
 
 class Context:
@@ -93,11 +96,19 @@ class Context:
         if path[0] != "callouts":
             found = self.lookup(path[:2])
             return None if found is UNKNOWN else _follow(found, path[2:])
-        if self.scripted and self._lua is not None:
-            place = next((at for at, key in enumerate(path) if key == "headers" or not isinstance(key, str)), len(path))
-            return _follow(self._lua.get(tuple(str(key) for key in path[:place])), path[place:])
-        record = self.records.get(str(path[1]))
-        return None if record is None else _follow(record.table(), path[2:])
+        if path[2:4] == _HEADERS and len(path) > 4 and isinstance(path[4], str):
+            headers, name = self._reach(path[:4]), path[4].lower()
+            found = _follow(headers, (name,))
+            return _follow(_follow(headers, (name.replace("_", "-"),)) if found is None else found, path[5:])
+        return self._reach(path)
+
+    def _reach(self, path: Path) -> Value:
+        """What is at a path of the callouts' contexts, with names as they stand there; None if there is nothing."""
+        if not self.scripted or self._lua is None:
+            record = self.records.get(str(path[1]))
+            return None if record is None else _follow(record.table(), path[2:])
+        names = [str(key) for key in takewhile(lambda key: isinstance(key, str), path)]
+        return _follow(self._lua.get(tuple(names)), path[len(names) :])
 
     def lua_for(self, uses: Uses) -> LuaContext:
         """The Lua side, with the contexts of finished callouts that these uses read."""
@@ -209,11 +220,9 @@ class Context:
 
 
 def _follow(value: Any, keys: Path) -> Value:
-    """The value at these keys of a table, as Lua would find it but for errors: None where there is none."""
-    for place, key in enumerate(keys):
+    """The value at these keys of a table, None where there is none."""
+    for key in keys:
         if isinstance(value, dict) and isinstance(key, str):
-            if key not in value and place and keys[place - 1] == "headers":
-                key = key.lower() if key.lower() in value else key.lower().replace("_", "-")
             value = value.get(key)
         elif isinstance(value, list) and isinstance(key, int):
             value = value[key - 1] if 0 < key <= len(value) else None

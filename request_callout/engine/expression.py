@@ -90,4 +90,5 @@ def merged(uses: list[Uses]) -> Uses:
         all_callouts=any(one.all_callouts for one in uses),
         shortcuts=frozenset().union(*(one.shortcuts for one in uses)),
         path=None,
+        element=any(one.element for one in uses),
     )

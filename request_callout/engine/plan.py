@@ -92,7 +92,7 @@ def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream:
     need("body", any(_takes_body(one) for one in callouts) or merges_client_body)
     need("content_type", "headers" not in reads and any(_takes_content_type(one) for one in callouts))
     need("route", (cached and config.route_id is None) or not upstream.headers.forward)
-    need("service", not upstream.headers.forward)
+    need("service", not upstream.headers.forward or (upstream.target is not None and upstream.target.needs_service))
     need("consumer", cached)
     return tuple(reads)
 
@@ -100,8 +100,12 @@ def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream:
 def _takes_body(callout: CompiledCallout) -> bool:
     """Whether the client's body goes into the callout: as it came, or under the changes."""
     body = callout.body
+    if callout.content is not None:
+        return False
     return body.forward and (not body.custom or body.merges(decode=callout.config.request.body.decode))
 
 
 def _takes_content_type(callout: CompiledCallout) -> bool:
-    return callout.body.forward and not callout.body.changes
+    """Whether it matters what the client says of its body: when it goes on as it came, or is read as a form."""
+    is_form = callout.config.request.body.format in ("form", "multipart")
+    return _takes_body(callout) and (is_form or not callout.body.changes)

@@ -23,7 +23,7 @@ from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import log_call, share
-from request_callout.engine.upstream import edit_upstream
+from request_callout.engine.upstream import finish_upstream
 from request_callout.lua.host import PdkError, ScriptError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _answer(run: Run) -> Answer | None:
     try:
         run.client.gather(_parts(run))
         run_steps(instance.plan, lambda callout: perform(run, callout))
-        edit_upstream(instance.upstream, run)
+        return finish_upstream(instance.upstream, run)
     except Ended as ended:
         if ended.reason is not None:
             _log.error("[%s] %s", run.request_id(), instance.redact(ended.reason))
@@ -105,7 +105,6 @@ def _answer(run: Run) -> Answer | None:
     except (ScriptError, BodyFileError, PdkError) as error:
         _log.error("[%s] %s", run.request_id(), instance.redact(str(error)))
         return INTERNAL_ERROR
-    return None
 
 
 def _parts(run: Run) -> list[Part]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 
 from request_callout.config import model
-from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
 from request_callout.engine.auth.endpoint import TokenEndpoint
 from request_callout.engine.auth.layers import authenticate, with_token
+from request_callout.engine.bodies.response import UndecodableBody, decode_body
 from request_callout.engine.breaker import break_circuit
 from request_callout.engine.build import build, check_url
 from request_callout.engine.cache_policy import CachePolicy
@@ -45,8 +45,9 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
     handler: Handler = send
     if errors.http_statuses is not None:
         handler = judge(handler, errors.http_statuses)
-    if config.response.body_decode:
-        handler = decode(handler)
+    body_format = callout.decodes_as
+    if body_format is not None:
+        handler = decode(handler, body_format)
     if callout.error_when is not None:
         handler = judge_by(handler, callout.error_when)
     if config.request.hedge_after_ms is not None:
@@ -151,18 +152,16 @@ def keep(following: Handler) -> Handler:
     return handle
 
 
-def decode(following: Handler) -> Handler:
-    """Decode the body; one that is no JSON is an error, an empty one is nil."""
+def decode(following: Handler, body_format: model.ResponseFormat) -> Handler:
+    """Decode the body; one that is not of its format is an error, an empty one is nil."""
 
     def handle(call: Call) -> CalloutResponse | None:
         response = following(call)
         if response is not None:
             try:
-                response.body = json.decode(response.raw_body) if response.raw_body else None
-            except json.NotJsonError as error:
-                raise CalloutError(
-                    "error", f"the response body is not JSON: {error}", response.status, response
-                ) from None
+                response.body = decode_body(response.raw_body, body_format, response.headers)
+            except UndecodableBody as error:
+                raise CalloutError("error", str(error), response.status, response) from None
         return response
 
     return handle

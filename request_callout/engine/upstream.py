@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from request_callout.engine import json, query
+from request_callout.engine.answer import Answer
 from request_callout.engine.build import merged_body, rendered_headers
 from request_callout.engine.compiled import CompiledUpstream
+from request_callout.engine.respond import answer
+from request_callout.engine.target import set_target
 
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
@@ -15,12 +18,24 @@ if TYPE_CHECKING:
 _NEVER_CLEARED = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
-def edit_upstream(upstream: CompiledUpstream, run: Run) -> None:
-    """Queue the changes that the configuration asks for, then run ``upstream.by_lua``."""
+def finish_upstream(upstream: CompiledUpstream, run: Run) -> Answer | None:
+    """Edit the proxied request and run ``upstream.by_lua``; the answer, if the client is to get one instead."""
+    respond = upstream.respond
+    if respond is None or respond.when is not None:  # else nobody gets the request
+        _edit(upstream, run)
+    if upstream.script is not None:
+        run.context.run(upstream.script)
+    return None if respond is None else answer(respond, run)
+
+
+def _edit(upstream: CompiledUpstream, run: Run) -> None:
+    """Queue the changes that the configuration asks for."""
     headers = rendered_headers(upstream.headers, run.context)  # everything is evaluated before anything is written
     new_query = _query(upstream, run)
     body = _body(upstream, run)
     write = run.kong.write
+    if upstream.target is not None:
+        set_target(upstream.target, run)
     if new_query is not None:
         write("kong.service.request.set_raw_query", new_query)
     _write_headers(upstream, headers, run)
@@ -28,8 +43,6 @@ def edit_upstream(upstream: CompiledUpstream, run: Run) -> None:
         write("kong.service.request.set_raw_body", body)
         if body and not any(name.lower() == "content-type" for name, _ in headers):
             write("kong.service.request.set_header", "Content-Type", "application/json")
-    if upstream.script is not None:
-        run.context.run(upstream.script)
 
 
 def _query(upstream: CompiledUpstream, run: Run) -> str | None:
@@ -57,7 +70,8 @@ def _write_headers(upstream: CompiledUpstream, headers: list[tuple[str, str | No
     removed = [*upstream.headers.remove, *(name for name, value in headers if value is None)]
     if not upstream.headers.forward:
         removed = [name for name in run.client.headers if name not in _NEVER_CLEARED]
-        host = _upstream_host(run)
+        # A target has set the header itself.
+        host = None if upstream.target is not None and upstream.target.moves else _upstream_host(run)
         if host is not None:
             write("kong.service.request.set_header", "Host", host)
     for name in removed:
