@@ -18,7 +18,7 @@ import orjson
 from request_callout.config import model
 from request_callout.engine import json
 from request_callout.engine.auth.identity import basic, is_token
-from request_callout.transport import IncomingResponse
+from request_callout.transport import IncomingResponse, TransportError
 from request_callout.transport.url import parse_url
 
 DEFAULT_EXPIRES_IN_S = 60.0
@@ -54,7 +54,7 @@ class TokenEndpoint:
     def __init__(
         self, auth: model.Auth, http_opts: model.HttpOptions, destination: model.Destination | None = None
     ) -> None:
-        client_id, client_secret = auth.client_id or "", auth.client_secret
+        client_id, client_secret = auth.client_id or "", auth.client_secret or ""
         fields = dict(auth.extra_parameters)
         fields["grant_type"] = "client_credentials"
         if auth.scopes:
@@ -62,11 +62,8 @@ class TokenEndpoint:
         if auth.audience is not None:
             fields["audience"] = auth.audience
         headers = [("Accept", "application/json"), ("Content-Type", _FORM_TYPE)]
-        if client_secret is None or auth.credentials_in == "body":
-            # Without a secret the client shows who it is by its certificate (RFC 8705, section 2).
-            fields["client_id"] = client_id
-            if client_secret is not None:
-                fields["client_secret"] = client_secret
+        if auth.credentials_in == "body":
+            fields["client_id"], fields["client_secret"] = client_id, client_secret
         else:
             headers.append(("Authorization", basic(_form_encoded(client_id), _form_encoded(client_secret))))
         self.url = auth.token_url or ""
@@ -74,9 +71,9 @@ class TokenEndpoint:
         self.body = urlencode(fields, errors="surrogateescape").encode("ascii")
         self.http_opts = http_opts
         self.destination = destination
-        self.shown = parse_url(self.url).shown
+        self.shown = _shown(self.url)
         self.digest = _digest(self.url, headers, self.body, http_opts, destination)
-        self._credentials = (client_id, client_secret or "")
+        self._credentials = (client_id, client_secret)
 
     @classmethod
     def of(cls, auth: model.Auth, request: model.Request) -> TokenEndpoint:
@@ -111,6 +108,13 @@ class TokenEndpoint:
         if any(one and (one in code or code in one) for one in self._credentials):
             return ""
         return f", {code}"
+
+
+def _shown(url: str) -> str:
+    try:
+        return parse_url(url).shown
+    except TransportError:  # told when it is to be sent
+        return "(no valid URL)"
 
 
 def _hint(status: int) -> str:

@@ -1,0 +1,83 @@
+"""What the schema can't say of ``callouts[].request.auth`` together with the rest of the request, and of OAuth 2.0.
+
+No message holds any part of a value: it may come from a vault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from request_callout.config.normal import is_reference
+from request_callout.config.parts import items, record
+from request_callout.config.problems import Problem
+from request_callout.config.template import TemplateError, parse
+
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750, section 2.1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
+_OWN_PARAMETERS = {
+    "grant_type": "it is always client_credentials",
+    "client_id": "use auth.client_id",
+    "client_secret": "use auth.client_secret",
+    "scope": "use auth.scopes",
+    "audience": "use auth.audience",
+}
+
+
+def authorization(request: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """``auth`` of the ``callouts[].request`` at ``path``."""
+    auth = record(request, "auth")
+    if not auth:
+        return
+    for name in record(record(request, "headers"), "custom"):
+        if name.lower() == "authorization":
+            yield Problem(
+                f"{path}.headers.custom.{name}", "auth sets this header; remove one of the two, or set it in by_lua"
+            )
+    for name in ("username", "password"):
+        if any(_CONTROL.search(part) for part in _literals(auth.get(name))):
+            message = "must not hold line breaks or control characters (RFC 7617); remove them"
+            yield Problem(f"{path}.auth.{name}", message)
+    yield from _token(auth.get("token"), f"{path}.auth.token")
+    yield from _token_url(auth.get("token_url"), f"{path}.auth.token_url")
+    for place, scope in enumerate(items(auth, "scopes"), 1):
+        if isinstance(scope, str) and scope and "$(" not in scope and not _SCOPE_TOKEN.fullmatch(scope):
+            yield Problem(f"{path}.auth.scopes[{place}]", "is no scope (RFC 6749, section 3.3); list each by itself")
+    for name in record(auth, "extra_parameters"):
+        if name in _OWN_PARAMETERS:
+            yield Problem(f"{path}.auth.extra_parameters.{name}", f"must not be given here: {_OWN_PARAMETERS[name]}")
+
+
+def _token(token: Any, path: str) -> Iterator[Problem]:
+    """A token without an expression has to be one; what an expression gives is seen when it is evaluated."""
+    literals = _literals(token)
+    if literals and literals[0].lower().startswith("bearer "):
+        yield Problem(path, "must be the token alone; remove the word Bearer, which is put before it")
+    elif literals == [token] and not _B64TOKEN.fullmatch(token):
+        yield Problem(path, "holds characters that no bearer token has (RFC 6750); set such a header in headers.custom")
+
+
+def _literals(text: Any) -> list[str]:
+    """The parts of a template that are no expressions."""
+    if not isinstance(text, str) or text.startswith("#") or is_reference(text):
+        return []
+    try:
+        return [part for part in parse(text).parts if isinstance(part, str)]
+    except TemplateError:
+        return []
+
+
+def _token_url(url: Any, path: str) -> Iterator[Problem]:
+    if not isinstance(url, str) or is_reference(url):
+        return
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return  # told as what is no URL
+    if "@" in parts.netloc:
+        yield Problem(path, "must not hold a user or password; use client_id and client_secret")
+    elif "#" in url:
+        yield Problem(path, "must not have a fragment (RFC 6749, section 3.2); remove what follows the #")
