@@ -17,6 +17,7 @@ from request_callout.engine.call import Call
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutResponse
 from request_callout.engine.occasional import Occasional
+from request_callout.engine.retrying import longest_pauses_ms
 from request_callout.lua.host import PdkError, ScriptError
 from request_callout.values import Kept, Value
 
@@ -52,11 +53,15 @@ def seconds(value: Value) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a callout gave, for the others that wait for it; ``varies`` None: it answers no other request."""
+    """What a callout gave, for the others that wait for it; ``varies`` None: it answers no other request.
+
+    ``decoded_as`` is the format by which the response's body was decoded, if it was.
+    """
 
     response: CalloutResponse | None
     error: CalloutError | None
     varies: Mapping[str, str | None] | None
+    decoded_as: model.ResponseFormat | None
 
 
 class CachePolicy:
@@ -73,6 +78,7 @@ class CachePolicy:
         self._cache_ttl_s = cache.cache_ttl_s
         self._format = callout.decodes_as
         self._errors = config.request.error.http_statuses or frozenset()
+        self._pauses_ms = longest_pauses_ms(config.request.error)
         self._attempts = 1 + (config.request.error.retries if config.request.error.on_error == "retry" else 0)
         self._tables = {state: Kept({**self.table, "status": state}) for state in _STATES}
 
@@ -104,7 +110,10 @@ class CachePolicy:
             + ((timeouts.write_ms if timeouts else 0) or settings.default_write_timeout_ms)
             + ((timeouts.read_ms if timeouts else 0) or settings.default_read_timeout_ms)
         )
-        return self._attempts * total_ms / 1000
+        longest_ms = self._attempts * total_ms + self._pauses_ms
+        if timeouts is not None and timeouts.total_ms is not None:
+            longest_ms = min(longest_ms, timeouts.total_ms)
+        return longest_ms / 1000
 
     def entry(self, call: Call, response: CalloutResponse, *, is_error: bool) -> tuple[CachedResponse, float] | None:
         """A response as it is to be stored and for how many seconds; None: it is not to be kept."""
@@ -203,17 +212,17 @@ class CachePolicy:
         """What the others that wait for this callout get to know."""
         got = response or (error.response if error else None)
         if got is None or not self._own.respect_cache_control:
-            return Outcome(response, error, {})
+            return Outcome(response, error, {}, self._format)
         said, chosen_by = self._said(call, got)
-        return Outcome(response, error, chosen_by if said.storable else None)
+        return Outcome(response, error, chosen_by if said.storable else None, self._format)
 
     def followed(self, call: Call, outcome: Outcome) -> bool:
         """Whether an outcome is good for this call too."""
         chosen_by = outcome.varies
         if chosen_by is None or any(_sent(call, name) != value for name, value in chosen_by.items()):
             return False
-        response = outcome.response  # it is not decoded if a configuration before this one asked for it
-        return response is None or self._format is None or response.decoded
+        response = outcome.response  # a configuration before this one may have asked for it, and decoded it otherwise
+        return response is None or self._format is None or (response.decoded and outcome.decoded_as == self._format)
 
     def handed_on(self, outcome: Outcome) -> CalloutResponse | None:
         """An outcome for one that waited for it; raises CalloutError if it is an error."""

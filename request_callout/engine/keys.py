@@ -52,6 +52,6 @@ def key_for(call: Call) -> str:
     return call.cache_key
 
 
-def flight_key(call: Call) -> tuple[str, str, str | None, str]:
-    """What equal misses have in common; the format too: a changed configuration may read the same body otherwise."""
-    return (call.run.instance.config.plugin_id, call.name, call.callout.decodes_as, key_for(call))
+def flight_key(call: Call) -> tuple[str, str, str]:
+    """What equal misses have in common."""
+    return (call.run.instance.config.plugin_id, call.name, key_for(call))
