@@ -130,6 +130,7 @@ class Params:
                 "connect": self.timeouts.connect_ms,
                 "write": self.timeouts.write_ms,
                 "read": self.timeouts.read_ms,
+                **({} if self.timeouts.total_ms is None else {"total": self.timeouts.total_ms}),
             }
         result.update(self.extra)
         return result
@@ -290,6 +291,7 @@ class _Check:
             connect_ms=self._milliseconds("connect", table.get("connect")),
             write_ms=self._milliseconds("write", table.get("write")),
             read_ms=self._milliseconds("read", table.get("read")),
+            total_ms=self._milliseconds("total", table["total"]) if table.get("total") is not None else None,
         )
 
     def _milliseconds(self, name: str, value: Value) -> int:

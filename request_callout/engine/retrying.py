@@ -88,6 +88,18 @@ def longest_pause_ms(backoff: model.Backoff, number: int) -> float:
     return min(bound, backoff.max_ms)
 
 
+def longest_pauses_ms(policy: model.ErrorPolicy) -> float:
+    """What all pauses of a callout take together at most."""
+    if policy.on_error != "retry":
+        return 0.0
+    most_ms = LONGEST_ASKED_MS if policy.backoff is None else policy.backoff.max_ms
+    if policy.retry_after:
+        return float(policy.retries * most_ms)
+    if policy.backoff is None:
+        return 0.0
+    return sum(longest_pause_ms(policy.backoff, number) for number in range(policy.retries))
+
+
 def retry_after_s(headers: Mapping[str, str | list[str]], now: float) -> float:
     """How long ``Retry-After`` asks to wait (RFC 9110 section 10.2.3), as seconds or as a date; 0 for anything else.
 
