@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -126,6 +127,14 @@ def _url(x: Exchange) -> URL:
     return URL(f"{x.upstream_scheme}://{host}:{x.target_port}{path}", encoded=True)
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 @contextlib.asynccontextmanager
 async def answer(session: Session, x: Exchange, service: Service) -> AsyncIterator[aiohttp.ClientResponse]:
     """The upstream's answer, its header read; raises UpstreamFailure.
@@ -133,6 +142,9 @@ async def answer(session: Session, x: Exchange, service: Service) -> AsyncIterat
     A failed attempt is repeated up to ``retries`` times, if nothing was sent yet or the method is idempotent
     (nginx's ``proxy_next_upstream error timeout``).
     """
+    if _is_address(service.host) and not _is_address(x.target_host):
+        # Kong's balancer resolves no name that is set in place of an address (kong/runloop/balancer/init.lua, execute).
+        raise UpstreamFailure(500, "the target is a name, and the Service's host an address: Kong does not resolve it")
     headers = forwarded_headers(x)
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=service.connect_timeout_ms / 1000, sock_read=service.read_timeout_ms / 1000
