@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
 from request_callout.engine.params import Params
+from request_callout.engine.record import Record
 
 if TYPE_CHECKING:
     from request_callout.cache.flights import Flight
@@ -23,8 +24,9 @@ class Call:
     ``coalesced``; None where there is none), ``latency_ms`` what the whole of it took, ``failure`` why there was no
     usable response. ``flight`` is open while others may wait for this call, and the ``lease`` is held for them.
     ``principal`` tells as whom it is sent, ``authorization`` is the value of that header; both None: as ``params`` say.
-    ``requested_at`` and ``received_at`` are moments of the engine's clock. ``deadline`` is a ``time.monotonic()``
-    moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes from. ``unusable`` is
+    ``index`` is that of the element it is for, from 1, and ``kept`` what stands in the context for a callout that has
+    no request of its own. ``requested_at`` and ``received_at`` are moments of the engine's clock. ``deadline`` is a
+    ``time.monotonic()`` moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes from. ``unusable`` is
     the response for which a fallback stands.
     """
 
@@ -39,6 +41,8 @@ class Call:
         "deadline",
         "failure",
         "flight",
+        "index",
+        "kept",
         "latency_ms",
         "lease",
         "principal",
@@ -50,9 +54,11 @@ class Call:
         "unusable",
     )
 
-    def __init__(self, run: Run, callout: CompiledCallout) -> None:
+    def __init__(self, run: Run, callout: CompiledCallout, index: int | None = None) -> None:
         self.run = run
         self.callout = callout
+        self.index = index
+        self.kept: Record | None = None
         self._record: CalloutRecord | None = None
         self.deadline: float = run.deadline
         self.total_ms: int | None = None
@@ -73,6 +79,21 @@ class Call:
     @property
     def name(self) -> str:
         return self.callout.name
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages about its callout, or about the request."""
+        return f"callout {self.name}" if self.index is None else f"item {self.index}"
+
+    @property
+    def began(self) -> bool:
+        """Whether it came to a request."""
+        return self._record is not None
+
+    @property
+    def outcome(self) -> Record:
+        """What stands in the context for it in the end."""
+        return self.record if self.kept is None else self.kept
 
     @property
     def method(self) -> str:

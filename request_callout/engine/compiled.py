@@ -94,6 +94,8 @@ class CompiledCallout:
     fallback: CompiledFallback | None = None
     auth: CompiledAuth | None = None
     content: Text | None = None
+    condition: Text | None = None
+    items: Text | None = None
 
     @property
     def decodes_as(self) -> model.ResponseFormat | None:
@@ -164,6 +166,9 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
     error_when = None if when is None else Text(when, f"{where}.request.error.when", lua)
     fallback = _fallback(request.error.fallback, f"{where}.request.error.fallback", lua)
     texts += [*([error_when] if error_when else ()), *(fallback.texts if fallback else ())]
+    condition = None if callout.when is None else Text(callout.when, f"{where}.when", lua)
+    items = None if callout.for_each is None else Text(callout.for_each.items, f"{where}.for_each.items", lua)
+    texts += [text for text in (condition, items) if text is not None]
     return CompiledCallout(
         index=index,
         config=callout,
@@ -182,6 +187,8 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
         fallback=fallback,
         auth=auth,
         content=content,
+        condition=condition,
+        items=items,
     )
 
 

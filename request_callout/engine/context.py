@@ -27,12 +27,12 @@ _HEADERS = ("response", "headers")
 class Context:
     """The callouts' contexts of one proxied request; also the scope of its expressions."""
 
-    __slots__ = ("_client", "_host", "_in_lua", "_lua", "_machine", "records", "scripted", "skipped")
+    __slots__ = ("_in_lua", "_lua", "client", "host", "machine", "records", "scripted", "skipped")
 
     def __init__(self, machine: Lua, host: Host, client: ClientRequest) -> None:
-        self._machine = machine
-        self._host = host
-        self._client = client
+        self.machine = machine
+        self.host = host
+        self.client = client
         self._lua: LuaContext | None = None
         self._in_lua: set[str] = set()
         self.records: dict[str, Record] = {}
@@ -45,6 +45,12 @@ class Context:
             self._lua.close()
             self._lua = None
 
+    def detached(self, fresh: Context) -> Context:
+        """``fresh``, the context of another run, with what is known here."""
+        fresh.records.update(self.records)
+        fresh.skipped = self.skipped
+        return fresh
+
     def lookup(self, path: Path) -> Any:
         """The value at a constant path, or UNKNOWN where only Lua can tell."""
         root = path[0]
@@ -54,11 +60,11 @@ class Context:
             return UNKNOWN
         name = path[1]
         if root == "headers" and isinstance(name, str):
-            headers = self._client.headers
+            headers = self.client.headers
             key = name.lower()
             return headers.get(key) if key in headers else headers.get(key.replace("_", "-"))
         if root == "query_params" and isinstance(name, str):
-            return self._client.query.get(name)
+            return self.client.query.get(name)
         return UNKNOWN
 
     def _lookup_callout(self, path: Path) -> Any:
@@ -75,14 +81,7 @@ class Context:
                 return UNKNOWN
             field_name = rest[1].lower()
             return headers.get(field_name) if field_name in headers else headers.get(field_name.replace("_", "-"))
-        for key in rest:
-            if isinstance(value, dict) and isinstance(key, str):
-                value = value.get(key)
-            elif isinstance(value, list) and isinstance(key, int):
-                value = value[key - 1] if 0 < key <= len(value) else None
-            else:
-                return UNKNOWN
-        return value
+        return followed(value, rest)
 
     def find(self, path: Path) -> Value:
         """The value at a constant path; None also where the path ends early, which would be an error in Lua."""
@@ -90,7 +89,7 @@ class Context:
         if found is not UNKNOWN:
             return found
         if path[0] == "uri_captures":
-            captures = self._client.part("captures") or {}
+            captures = self.client.part("captures") or {}
             kind = "unnamed" if isinstance(path[1], int) else "named"
             return _follow(captures.get(kind), path[1:])
         if path[0] != "callouts":
@@ -121,21 +120,20 @@ class Context:
         names = self.records.keys() if uses.all_callouts else uses.callouts.intersection(self.records)
         return any(type(self.records[name]) is SkippedRecord for name in names)
 
-    def skip(self, name: str) -> None:
-        """Note that a callout is not made."""
-        self.skipped = True
-        self.records[name] = SkippedRecord()
-
     def lua_for_script(self) -> LuaContext:
         """The Lua side for a script, which may read and change everything."""
         lua = self._with(self.records.keys())
         self.scripted = True
         return lua
 
+    def lua_below(self) -> LuaContext:
+        """A Lua side below this one, for tables that stand at ``callouts.NAME`` there alone."""
+        return self._with(()).child()
+
     def _with(self, names: Any) -> LuaContext:
         lua = self._lua
         if lua is None:
-            lua = self._lua = self._machine.context(self._host)
+            lua = self._lua = self.machine.context(self.host)
             lua.set(("callouts",), {})
         for name in [name for name in names if name not in self._in_lua]:
             self._in_lua.add(name)
@@ -189,6 +187,7 @@ class Context:
         """Show a finished callout to everything that comes after, without what is not to be stored."""
         self.records[name] = record
         if record.response is None:
+            self.skipped = self.skipped or type(record) is SkippedRecord
             return
         for key in record.not_stored:
             record.response.pop(key, None)
@@ -228,6 +227,18 @@ def _follow(value: Any, keys: Path) -> Value:
             value = value[key - 1] if 0 < key <= len(value) else None
         else:
             return None
+    return value
+
+
+def followed(value: Any, keys: Path) -> Any:
+    """What is below a value at constant keys, lists counted from 1; UNKNOWN where only Lua can tell."""
+    for key in keys:
+        if isinstance(value, dict) and isinstance(key, str):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int):
+            value = value[key - 1] if 0 < key <= len(value) else None
+        else:
+            return UNKNOWN
     return value
 
 

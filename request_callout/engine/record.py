@@ -109,10 +109,11 @@ class SkippedRecord:
 class ElementsRecord:
     """The context of a callout that is made for each element: ``items`` has a table for each of them, in order.
 
-    ``items_bytes`` is how long their bodies are together, as received; ``error`` what went wrong with the whole.
+    ``items_bytes`` is how long their bodies are together, as received; ``error`` what went wrong with the whole,
+    ``failed`` with how many of them.
     """
 
-    __slots__ = ("error", "items", "items_bytes", "not_stored", "response")
+    __slots__ = ("error", "failed", "items", "items_bytes", "not_stored", "response")
 
     def __init__(
         self, items: list[dict[str, Value]], items_bytes: int = 0, error: dict[str, Value] | None = None
@@ -120,6 +121,7 @@ class ElementsRecord:
         self.items = items
         self.items_bytes = items_bytes
         self.error = error
+        self.failed = 0
         self.response: dict[str, Value] | None = {"items": items}
         self.not_stored: tuple[str, ...] = ()
 

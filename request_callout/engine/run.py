@@ -6,25 +6,23 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import gevent
-
 from request_callout.engine.answer import (
     INTERNAL_ERROR,
     Answer,
-    CalloutError,
     Ended,
-    ScriptExit,
 )
 from request_callout.engine.call import Call
 from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
-from request_callout.engine.failing import failed
+from request_callout.engine.element import ElementContext
 from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
+from request_callout.engine.performing import perform
 from request_callout.engine.schedule import run_steps
-from request_callout.engine.sharing import log_call, share
+from request_callout.engine.sharing import share
 from request_callout.engine.upstream import finish_upstream
 from request_callout.lua.host import PdkError, ScriptError
+from request_callout.values import Value
 
 if TYPE_CHECKING:
     from request_callout.engine.compiled import CompiledCallout
@@ -66,7 +64,16 @@ class Run:
         """A run for work that outlasts this one: it knows what this one has read and got, and has no Kong."""
         run = Run(self.instance, NoKong(self.kong.protocol))
         run.client.take_over(self.client)
-        run.context.records.update(self.context.records)
+        run.context = self.context.detached(run.context)
+        return run
+
+    def for_element(self, name: str, item: Value, index: int) -> Run:
+        """The run as one element's call of the callout ``name`` sees it; close its context before this one's."""
+        run = Run(self.instance, self.kong)
+        run.client = self.client
+        run.context = ElementContext(self.context, name, item, index)
+        run.deadline = self.deadline
+        run._request_id = self._request_id
         return run
 
     @property
@@ -96,7 +103,7 @@ def _answer(run: Run) -> Answer | None:
     instance = run.instance
     try:
         run.client.gather(_parts(run))
-        run_steps(instance.plan, lambda callout: perform(run, callout))
+        run_steps(instance.plan, lambda callout: _perform(run, callout))
         return finish_upstream(instance.upstream, run)
     except Ended as ended:
         if ended.reason is not None:
@@ -117,29 +124,7 @@ def _parts(run: Run) -> list[Part]:
     return parts
 
 
-def perform(run: Run, callout: CompiledCallout) -> None:
-    """Make one callout; raises Ended where its failure ends the request, ScriptError, ConnectionLost."""
+def _perform(run: Run, callout: CompiledCallout) -> None:
     call = Call(run, callout)
     run.calls.append(call)
-    started = time.monotonic()
-    try:
-        run.instance.stacks[callout.name](call)
-    except CalloutError as error:
-        ended = failed(call, error)
-        raise Ended(ended.answer, f"callout {call.name}: {ended.reason}") from None
-    except ScriptExit:
-        call.failure = "ended by a script"
-        raise
-    except gevent.GreenletExit:
-        call.failure = "ended with the request"
-        raise
-    except Ended as ended:
-        call.failure = str(ended)
-        raise Ended(ended.answer, ended.reason and f"callout {call.name}: {ended.reason}") from None
-    except ScriptError as script:
-        call.failure = str(script)
-        raise Ended(INTERNAL_ERROR, f"callout {call.name}: {script}") from None
-    finally:
-        call.latency_ms = (time.monotonic() - started) * 1000
-        log_call(call, run)
-    run.context.finish(call.name, call.record)
+    perform(call, run.instance.stacks[callout.name])

@@ -1,4 +1,4 @@
-"""Running the steps of a plan side by side, each as soon as what it waits for is done.
+"""Running steps side by side, each as soon as what it waits for is done: those of a plan, or those of a list.
 
 If one ends the request, the later ones in the sequence are ended with it, and the earlier ones are brought to their
 end first: the client gets the answer that a sequence would have given.
@@ -6,7 +6,8 @@ end first: the client gets the answer that a sequence would have given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import gevent
 from gevent.queue import SimpleQueue
@@ -25,20 +26,31 @@ def run_steps(plan: Plan, perform: Perform) -> None:
         for step in plan.steps:
             perform(step.callout)
     else:
-        _SideBySide(plan, perform).run()
+        side_by_side([step.waits_for for step in plan.steps], lambda place: perform(plan.steps[place].callout))
+
+
+def side_by_side(
+    waits_for: Sequence[frozenset[int]], perform: Callable[[int], None], most_at_once: int | None = None
+) -> None:
+    """Perform a step for each place, after those it waits for; raises what the first one that failed has raised."""
+    if most_at_once == 1 or len(waits_for) == 1:
+        for place in range(len(waits_for)):
+            perform(place)
+    else:
+        _SideBySide(waits_for, perform, most_at_once or len(waits_for)).run()
 
 
 class _SideBySide:
-    """The steps of one request that are waiting, running and done, by their places in the sequence."""
+    """The steps that are waiting, running and done, by their places in the sequence."""
 
-    def __init__(self, plan: Plan, perform: Perform) -> None:
-        self._steps = plan.steps
+    def __init__(self, waits_for: Sequence[frozenset[int]], perform: Callable[[int], None], most_at_once: int) -> None:
         self._perform = perform
-        self._waiting = dict(enumerate(plan.steps))
+        self._most_at_once = most_at_once
+        self._waiting = dict(enumerate(waits_for))
         self._running: dict[int, gevent.Greenlet[..., None]] = {}
         self._ended: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
         self._done: set[int] = set()
-        self._failed_at = len(plan.steps)
+        self._failed_at = len(waits_for)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -59,14 +71,14 @@ class _SideBySide:
             raise self._failure
 
     def _start_ready(self) -> None:
-        for place, step in list(self._waiting.items()):
-            if place < self._failed_at and step.waits_for <= self._done:
-                del self._waiting[place]
-                self._running[place] = gevent.spawn(self._run_one, place)
+        ready = (place for place, awaited in self._waiting.items() if place < self._failed_at and awaited <= self._done)
+        for place in list(islice(ready, self._most_at_once - len(self._running))):
+            del self._waiting[place]
+            self._running[place] = gevent.spawn(self._run_one, place)
 
     def _run_one(self, place: int) -> None:
         try:
-            self._perform(self._steps[place].callout)
+            self._perform(place)
         except Exception as error:  # handed to the greenlet that waits for it
             self._ended.put((place, error))
         else:

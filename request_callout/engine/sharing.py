@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from request_callout.engine.context import member
 from request_callout.engine.query import split_url
+from request_callout.engine.record import ElementsRecord, SkippedRecord
 from request_callout.lua.host import ScriptError
 from request_callout.transport import TransportError
 from request_callout.transport.url import parse_url
@@ -55,6 +56,9 @@ def _share_context(run: Run, max_body_bytes: int) -> None:
 
 def _limit_bodies(name: str, table: dict[str, Value], max_body_bytes: int) -> None:
     """Take the bodies over the limit out of one callout's table; what was shared with others is left as it is."""
+    items = member(table, "response").get("items")
+    if isinstance(items, list):
+        table["response"] = {**table["response"], "items": _limited_items(name, items, max_body_bytes)}
     table.update(_limited(name, "response", table, max_body_bytes))
     request = member(table, "request")
     limited = _limited(name, "params", request, max_body_bytes)
@@ -71,8 +75,29 @@ def _limited(name: str, key: str, owner: dict[str, Value], max_body_bytes: int) 
     return {key: {one: value for one, value in holder.items() if one != "body"}}
 
 
+def _limited_items(name: str, items: list[Value], max_body_bytes: int) -> list[Value]:
+    """A table for each element, without the bodies that do not fit into what those before them leave of the limit."""
+    left = max_body_bytes
+    limited: list[Value] = []
+    for item in items:
+        fits = True
+        if isinstance(item, dict) and "body" in item:
+            size = _size(item["body"], left)
+            fits = 0 <= size <= left
+            left -= size if fits else 0
+        limited.append(item if fits else {one: value for one, value in item.items() if one != "body"})
+    if limited != items:
+        _log.debug("callouts.%s: bodies of the items are not shared", name)
+    return limited
+
+
 def _is_over(max_bytes: int, body: Value) -> bool:
-    """Whether a body is larger, counting a table by the text in it, and no further than needed."""
+    """Whether a body is larger."""
+    return _size(body, max_bytes) > max_bytes
+
+
+def _size(body: Value, max_bytes: int) -> int:
+    """How large a body is, counting a table by the text in it; what is over the limit is counted no further."""
     size = 0
     waiting = [body]
     while waiting:
@@ -84,8 +109,8 @@ def _is_over(max_bytes: int, body: Value) -> bool:
             waiting.extend(value)
         size += len(value) if isinstance(value, str) else 1
         if size > max_bytes:
-            return True
-    return False
+            break
+    return size
 
 
 def _log_fields(call: Call) -> dict[str, Value]:
@@ -100,6 +125,11 @@ def _log_fields(call: Call) -> dict[str, Value]:
         fields["error"] = redact(call.failure)
     if call.cache is not None:
         fields["cache"] = call.cache
+    kept = call.kept
+    if isinstance(kept, SkippedRecord):
+        fields["skipped"] = True
+    elif isinstance(kept, ElementsRecord):
+        fields |= {"count": len(kept.items), "failed": kept.failed}
     return fields
 
 
@@ -129,8 +159,17 @@ def shown_url(url: str) -> str:
 def log_call(call: Call, run: Run) -> None:
     """One line about a callout, where the log is fine enough for it."""
     if _log.isEnabledFor(logging.INFO):
-        outcome = call.failure or f"status {call.status}"
-        cache = f", cache {call.cache}" if call.cache else ""
-        url = _logged_url(call) or "-"
-        line = f"{call.method} {url}: {outcome}, {call.latency_ms:.1f} ms, {call.attempts} attempts{cache}"
-        _log.info("[%s] callout %s: %s", run.request_id(), call.name, run.instance.redact(line))
+        name = call.name if call.index is None else f"{call.name}, item {call.index}"
+        _log.info("[%s] callout %s: %s", run.request_id(), name, run.instance.redact(_line(call)))
+
+
+def _line(call: Call) -> str:
+    kept = call.kept
+    if isinstance(kept, SkippedRecord):
+        return "skipped"
+    took = f"{call.latency_ms:.1f} ms, {call.attempts} attempts"
+    if isinstance(kept, ElementsRecord):
+        return f"{call.failure or f'{len(kept.items)} items'}, {took}"
+    outcome = call.failure or f"status {call.status}"
+    cache = f", cache {call.cache}" if call.cache else ""
+    return f"{call.method} {_logged_url(call) or '-'}: {outcome}, {took}{cache}"

@@ -20,8 +20,10 @@ from request_callout.engine.cache_policy import CachePolicy
 from request_callout.engine.caching import bypass, coalesce, lead, look_up, store, take_turns
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.compiled import CompiledCallout
+from request_callout.engine.conditional import conditional
 from request_callout.engine.context import CalloutRecord, CalloutResponse
 from request_callout.engine.fallback import fall_back, tolerate
+from request_callout.engine.for_each import for_each
 from request_callout.engine.hedging import hedge
 from request_callout.engine.judging import judge, judge_by
 from request_callout.engine.outcome import keep_outcome
@@ -78,7 +80,12 @@ def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
         handler = authenticate(handler, callout.auth)
     if callout.request_script is not None:
         handler = request_script(handler, callout.request_script)
-    return build_request(handler, callout, policy.table)
+    handler = build_request(handler, callout, policy.table)
+    if callout.items is not None and config.for_each is not None:
+        handler = for_each(handler, callout.items, config.for_each, errors.on_error)
+    if callout.condition is not None:
+        handler = conditional(handler, callout.condition)
+    return handler
 
 
 def _refresh(handler: Handler, callout: CompiledCallout, policy: CachePolicy) -> Handler:

@@ -14,6 +14,7 @@ from request_callout.lua.lexer import LexError, Token, tokens
 Path = tuple[str | int, ...]
 
 _SHORTCUTS = frozenset({"headers", "query_params", "uri_captures"})
+_ELEMENT = frozenset({"item", "index"})
 _EVERYTHING = frozenset({"_G", "getfenv", "setfenv", "load", "loadstring", "dofile", "loadfile", "debug"})
 _CHANGES_TABLES = (
     frozenset({"insert", "remove", "sort", "move", "rawset", "require", "package", "setmetatable"}) | _EVERYTHING
@@ -26,13 +27,15 @@ class Uses:
 
     ``callouts`` are the names resolved; ``all_callouts`` says that there is a use which cannot be resolved.
     ``shortcuts`` are the tables of the client's request that it may read. ``path`` is given when an expression only
-    follows constant keys from ``callouts``, ``headers``, ``query_params`` or ``uri_captures``.
+    follows constant keys from ``callouts``, ``headers``, ``query_params``, ``uri_captures`` or ``item``. ``element``:
+    it may read ``item`` or ``index``, which an expression of a callout for each element has.
     """
 
     callouts: frozenset[str]
     all_callouts: bool
     shortcuts: frozenset[str]
     path: Path | None
+    element: bool = False
 
 
 def analyse(source: str, is_expression: bool) -> Uses:
@@ -40,10 +43,10 @@ def analyse(source: str, is_expression: bool) -> Uses:
     try:
         stream = list(tokens(source))
     except LexError:
-        return Uses(frozenset(), True, _SHORTCUTS if is_expression else frozenset(), None)
+        return Uses(frozenset(), True, _SHORTCUTS if is_expression else frozenset(), None, element=is_expression)
     callouts: set[str] = set()
     shortcuts: set[str] = set()
-    everything = False
+    everything = element = False
     for place, token in enumerate(stream):
         if token.kind != "name" or _is_member(stream, place):
             continue
@@ -51,8 +54,11 @@ def analyse(source: str, is_expression: bool) -> Uses:
             everything = True
             if is_expression:
                 shortcuts.update(_SHORTCUTS)
+                element = True
         elif is_expression and token.text in _SHORTCUTS:
             shortcuts.add(token.text)
+        elif is_expression and token.text in _ELEMENT:
+            element = True
         elif token.text == "kong" or (is_expression and token.text in ("callouts", "shared")):
             name = _callout_named(token.text, _keys(stream, place + 1)[0])
             if name is None:
@@ -60,7 +66,7 @@ def analyse(source: str, is_expression: bool) -> Uses:
             elif name:
                 callouts.add(name)
     path = _path(stream) if is_expression else None
-    return Uses(frozenset(callouts), everything, frozenset(shortcuts), path)
+    return Uses(frozenset(callouts), everything, frozenset(shortcuts), path, element)
 
 
 def may_change_tables(source: str) -> bool:
@@ -181,6 +187,8 @@ def _path(stream: Sequence[Token]) -> Path | None:
     for prefix in (["kong", "ctx", "shared", "callouts"], ["shared", "callouts"]):
         if chain[: len(prefix)] == prefix:
             chain = chain[len(prefix) - 1 :]
+    if chain[0] in _ELEMENT:
+        return tuple(chain)
     if len(chain) < 2 or chain[0] not in (*_SHORTCUTS, "callouts"):
         return None
     return tuple(chain)

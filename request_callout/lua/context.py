@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LuaContext:
     """``kong.ctx.shared`` and ``kong.ctx.plugin`` of one proxied request; bound to a state when first used."""
 
-    __slots__ = ("_closed", "_lua", "_state", "host", "number")
+    __slots__ = ("_closed", "_lua", "_state", "forgiving", "host", "names", "number")
 
     def __init__(self, lua: Lua, host: Host, number: int) -> None:
         self._lua = lua
@@ -25,6 +25,29 @@ class LuaContext:
         self._closed = False
         self.host = host
         self.number = number
+        self.names: bytes | None = None
+        self.forgiving = False
+
+    def seeing(self, names: bytes | None, *, forgiving: bool) -> LuaContext:
+        """The same context for expressions that have further globals, and to which nil has members if ``forgiving``.
+
+        ``names`` is a table of them, encoded. It is good for as long as this context is, and is not to be closed.
+        """
+        view = LuaContext(self._lua, self.host, self.number)
+        view._state = self.state
+        view.names = names
+        view.forgiving = forgiving
+        return view
+
+    def child(self) -> LuaContext:
+        """A context with all that is in this one, in which other tables may stand at ``callouts.NAME``.
+
+        Close it before this one.
+        """
+        child = self._lua.context(self.host)
+        child._state = self.state
+        self.state.derive(self.number, child.number)
+        return child
 
     @property
     def state(self) -> State:

@@ -42,6 +42,6 @@ class Program:
         try:
             if program is None:
                 program = state.programs[self._number] = state.compile(self._parts)
-            return state.run(kind, context.number, program, context.host)
+            return state.run(kind, context.number, program, context.host, context.names, forgiving=context.forgiving)
         except RunFailed as error:
             raise ScriptError(self.where, readable(str(error))) from None

@@ -85,6 +85,7 @@ class State:
         self._deliver = get(b"deliver")
         self._abandon = get(b"abandon")
         self._close = get(b"close")
+        self._derive = get(b"derive")
         self._store = get(b"store")
         self._fetch = get(b"fetch")
 
@@ -131,6 +132,10 @@ class State:
         """Forget a request's context."""
         self._close(context)
 
+    def derive(self, context: int, child: int) -> None:
+        """Make a context that has all of another's, and tables of its own at ``callouts.NAME``."""
+        self._derive(context, child)
+
     def store(self, context: int, value: bytes, path: tuple[bytes, ...]) -> None:
         """Put an encoded value into ``kong.ctx.shared`` of a context; missing tables on the way are made."""
         self._store(context, value, *path)
@@ -143,16 +148,31 @@ class State:
             raise self._failure(result)
         return decode(result[1])
 
-    def run(self, kind: bytes, context: int, program: int, host: Host) -> bytes | None:
+    def run(
+        self,
+        kind: bytes,
+        context: int,
+        program: int,
+        host: Host,
+        names: bytes | None = None,
+        *,
+        forgiving: bool = False,
+    ) -> bytes | None:
         """Run a program to its end, with the PDK calls that it makes.
 
+        ``names`` is a table of further globals for its expressions; ``forgiving`` gives nil members, which are nil.
         Raises RunFailed, and whatever else ``host`` raises but PdkError.
         """
         started = time.monotonic()
         before = self._memory_used()
         spent = 0
         limit = before + self._budget
-        result = self._step(limit, self._start, kind, context, program, self._instructions, self._seconds)
+        settings = (self._instructions, self._seconds)
+        if names is None and not forgiving:
+            result = self._step(limit, self._start, kind, context, program, *settings)
+        else:
+            limit += 0 if names is None else len(names) + _SLACK
+            result = self._step(limit, self._start, kind, context, program, *settings, names, forgiving)
         while result[0] == CALLING:
             spent += self._memory_used() - before
             _, method, arguments, run = result

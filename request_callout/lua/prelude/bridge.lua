@@ -13,13 +13,28 @@ local rawget, rawset, select, concat, sub, unpack = rawget, rawset, select, tabl
 local find = string.find
 local arm, disarm, located, STOP, CALL = limits.arm, limits.disarm, limits.located, limits.STOP, limits.CALL
 local charged, NO_MEMORY, SOURCE, null = limits.charged, limits.NO_MEMORY, limits.SOURCE, values.null
-local globals, flush, enter, pending = sandbox.globals, pdk.flush, pdk.enter, pdk.pending
+local globals, flush, pending = sandbox.globals, pdk.flush, pdk.pending
+local set_any_metatable, pairs = debug.setmetatable, pairs
 
 local DONE, CALLING, FAILED, STOPPED = 0, 1, 2, 3 -- as in state.py; DONE is also what a worker yields at its end
 local MAX_IDLE = 32
 
 local contexts, programs, runs = {}, {}, {}
 local last_program, last_run = 0, 0
+
+-- While an expression runs that reads a callout which was skipped, a member of nil is nil: it may ask for any part of
+-- what is not there. Everywhere else that is an error, as in Kong.
+local nothing_mt = { __index = function() return nil end, __metatable = false }
+local is_forgiving = false
+
+local function enter(run)
+  local forgiving = run ~= nil and run.forgiving or false
+  if forgiving ~= is_forgiving then
+    is_forgiving = forgiving
+    set_any_metatable(nil, forgiving and nothing_mt or nil)
+  end
+  pdk.enter(run)
+end
 
 local function context_of(id)
   local context = contexts[id]
@@ -86,6 +101,11 @@ local function evaluate(run, part)
   -- On the closure, not on what makes it: that one stays, and would keep the last run's globals.
   local env = globals(part.is_expression, part.names_itself)
   run.globals = env
+  if run.names and part.is_expression then
+    for name, value in pairs(values.unpack(run.names)) do
+      env[name] = value
+    end
+  end
   return setfenv(part.factory(), env)()
 end
 
@@ -185,7 +205,7 @@ local function advanced(run, ...)
   return finished(run, limit, ...)
 end
 
-local function begin(kind, context_id, program, instructions, seconds)
+local function begin(kind, context_id, program, instructions, seconds, names, forgiving)
   local co
   if idle_count > 0 then
     co = idle[idle_count]
@@ -199,6 +219,8 @@ local function begin(kind, context_id, program, instructions, seconds)
     program = program,
     worker = co,
     readonly = kind ~= "script",
+    names = names,
+    forgiving = forgiving and kind ~= "script",
   }
   enter(run)
   arm(co, instructions, seconds, 0)
@@ -206,8 +228,8 @@ local function begin(kind, context_id, program, instructions, seconds)
   return advanced(run, resume(co))
 end
 
-local function start(kind, context_id, program_id, instructions, seconds)
-  return begin(kind, context_id, programs[program_id], instructions, seconds)
+local function start(kind, context_id, program_id, instructions, seconds, names, forgiving)
+  return begin(kind, context_id, programs[program_id], instructions, seconds, names, forgiving)
 end
 
 local function fetch(context_id, instructions, seconds, ...)
@@ -249,6 +271,10 @@ local function close(context_id)
   values.forget()
 end
 
+local function derive(context_id, child_id)
+  contexts[child_id] = pdk.child_context(context_of(context_id))
+end
+
 local function store(context_id, data, ...)
   local value = values.unpack(data)
   local at = context_of(context_id).shared
@@ -275,6 +301,7 @@ return function(name)
     deliver = deliver,
     abandon = abandon,
     close = close,
+    derive = derive,
     store = store,
     fetch = fetch,
   })[name]

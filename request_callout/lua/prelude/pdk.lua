@@ -271,10 +271,25 @@ local function new_context()
   return { shared = setmetatable({}, shared_mt), values = {} }
 end
 
+-- A context that is its parent, but for what is put into its `callouts`. What scripts add to these by new names is the
+-- parent's.
+local function child_context(parent)
+  local callouts = rawget(parent.shared, "callouts")
+  local own = setmetatable({}, { __index = callouts, __newindex = callouts, __metatable = false })
+  local shared = setmetatable({ callouts = own }, shared_mt)
+  return setmetatable({ shared = shared, inherited = callouts }, { __index = parent, __newindex = parent })
+end
+
 -- For an expression that might change tables: copies, so that nothing comes of it.
 local function isolated(context)
   local shared = context.shared
-  return setmetatable({ callouts = copy(rawget(shared, "callouts")) }, {
+  local callouts = copy(rawget(shared, "callouts"))
+  for name, table_ in pairs(context.inherited or {}) do
+    if callouts[name] == nil then
+      callouts[name] = copy(table_)
+    end
+  end
+  return setmetatable({ callouts = callouts }, {
     __index = function(_, key)
       return copy(shared[key])
     end,
@@ -414,6 +429,7 @@ return {
   end,
   flush = flush,
   new_context = new_context,
+  child_context = child_context,
   enter = function(run)
     current = run
   end,
