@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from request_callout.config import http_checks
+from request_callout.config.auth_checks import authorization
 from request_callout.config.cache_checks import callout_cache
+from request_callout.config.certificate_checks import certificates
 from request_callout.config.cloud_checks import cloud_authentication
+from request_callout.config.destination_checks import destination, target
+from request_callout.config.error_checks import error_policy, hedging
 from request_callout.config.normal import is_reference
+from request_callout.config.parts import items, record
 from request_callout.config.problems import Problem
+from request_callout.config.respond_checks import respond
 from request_callout.config.schema import json_schema
 from request_callout.config.sources import SourceCheck, Sources
 from request_callout.config.template import TemplateError, parse
 
-# RFC 9110, section 5.6.2
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LINE_BREAK = re.compile(r"[\r\n\0]")
-_SPACE = re.compile(r"[\x00-\x20\x7f]")
 _VAULT = "{vault://"
 
 
 def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterator[Problem]:
     """Everything wrong beside the shape, on those parts whose shape allows to look."""
-    callouts = [(place, one) for place, one in enumerate(_list(config, "callouts"), 1) if isinstance(one, Mapping)]
+    callouts = [(place, one) for place, one in enumerate(items(config, "callouts"), 1) if isinstance(one, Mapping)]
     yield from _names(callouts)
     yield from _dependencies(callouts)
     sources = Sources(check_source)
     for place, callout in callouts:
         yield from _callout(callout, f"config.callouts[{place}]", sources)
-    upstream = _record(config, "upstream")
+    upstream = record(config, "upstream")
     for part in ("query", "headers", "body"):
-        yield from _customized(_record(upstream, part), f"config.upstream.{part}", part, sources)
+        yield from _customized(record(upstream, part), f"config.upstream.{part}", part, sources)
     yield from sources.script(upstream.get("by_lua"), "config.upstream.by_lua")
-    cache = _record(config, "cache")
+    yield from respond(record(upstream, "respond"), "config.upstream.respond", sources)
+    yield from target(record(upstream, "target"), "config.upstream.target", sources)
+    cache = record(config, "cache")
     if cache.get("strategy") == "redis":
-        yield from cloud_authentication(_record(cache, "redis"))
+        yield from cloud_authentication(record(cache, "redis"))
     yield from _references(config, json_schema(), "config")
 
 
@@ -62,7 +65,7 @@ def _dependencies(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator
     names = list(dict.fromkeys(one["name"] for _, one in callouts if isinstance(one.get("name"), str)))
     graph: dict[str, list[str]] = {}
     for place, callout in callouts:
-        declared = [name for name in _list(callout, "depends_on") if isinstance(name, str)]
+        declared = [name for name in items(callout, "depends_on") if isinstance(name, str)]
         for number, name in enumerate(declared, 1):
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
@@ -102,52 +105,41 @@ def _cycle(graph: Mapping[str, Sequence[str]]) -> list[str] | None:
 
 
 def _callout(callout: Mapping[str, Any], path: str, sources: Sources) -> Iterator[Problem]:
-    request = _record(callout, "request")
-    where = f"{path}.request"
-    yield from sources.text(request.get("url"), f"{where}.url")
-    yield from _url(request.get("url"), f"{where}.url")
-    method = request.get("method")
-    if isinstance(method, str) and method and not _TOKEN.fullmatch(method):
-        yield Problem(f"{where}.method", f"{method!r} is no HTTP method; use one like GET or POST")
+    yield from sources.sole(callout.get("when"), f"{path}.when")
+    yield from sources.sole(record(callout, "for_each").get("items"), f"{path}.for_each.items")
+    if callout.get("for_each") is not None:
+        sources = sources.each()
+    yield from _request(record(callout, "request"), f"{path}.request", sources)
+    yield from sources.script(record(callout, "response").get("by_lua"), f"{path}.response.by_lua")
+    yield from callout_cache(record(callout, "cache"), f"{path}.cache", sources)
+
+
+def _request(request: Mapping[str, Any], path: str, sources: Sources) -> Iterator[Problem]:
+    yield from sources.text(request.get("url"), f"{path}.url")
+    yield from _url(request.get("url"), f"{path}.url")
+    yield from http_checks.method(request.get("method"), f"{path}.method")
     for part in ("query", "headers", "body"):
-        yield from _customized(_record(request, part), f"{where}.{part}", part, sources)
-    yield from sources.script(request.get("by_lua"), f"{where}.by_lua")
-    message = _record(request, "error").get("error_response_msg")
-    yield from sources.text(message, f"{where}.error.error_response_msg")
-    proxy = _record(_record(request, "http_opts"), "proxy")
-    yield from _proxy(proxy, f"{where}.http_opts.proxy")
-    response = _record(callout, "response")
-    yield from sources.script(response.get("by_lua"), f"{path}.response.by_lua")
-    yield from callout_cache(_record(callout, "cache"), f"{path}.cache", sources)
+        yield from _customized(record(request, part), f"{path}.{part}", part, sources)
+    yield from sources.text(record(request, "body").get("content"), f"{path}.body.content")
+    yield from sources.script(request.get("by_lua"), f"{path}.by_lua")
+    yield from error_policy(record(request, "error"), f"{path}.error", sources)
+    yield from hedging(request, path)
+    yield from authorization(request, path, sources)
+    http_opts = record(request, "http_opts")
+    yield from _proxy(record(http_opts, "proxy"), f"{path}.http_opts.proxy")
+    yield from certificates(http_opts, f"{path}.http_opts")
+    yield from destination(record(request, "destination"), f"{path}.destination")
 
 
 def _customized(part: Mapping[str, Any], path: str, kind: str, sources: Sources) -> Iterator[Problem]:
-    custom = _record(part, "custom")
-    for name, value in custom.items():
-        yield from sources.text(value, f"{path}.custom.{name}")
-        if kind == "headers":
-            yield from _header_name(name, f"{path}.custom.{name}")
-            yield from _header_value(value, f"{path}.custom.{name}")
-    if kind == "headers":
-        for place, name in enumerate(_list(part, "remove"), 1):
-            yield from _header_name(name, f"{path}.remove[{place}]")
-
-
-def _header_name(name: Any, path: str) -> Iterator[Problem]:
-    if isinstance(name, str) and not _TOKEN.fullmatch(name):
-        yield Problem(path, f"{name!r} is no header name; use letters, digits and hyphens")
-
-
-def _header_value(value: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(value, str):
+    custom = record(part, "custom")
+    if kind != "headers":
+        for name, value in custom.items():
+            yield from sources.text(value, f"{path}.custom.{name}")
         return
-    try:
-        parts = parse(value).parts
-    except TemplateError:
-        return
-    if any(isinstance(part, str) and _LINE_BREAK.search(part) for part in parts):
-        hint = "; in YAML use |- in place of | to have none at the end" if value.endswith("\n") else ""
-        yield Problem(path, f"a header value must not hold line breaks; remove them{hint}")
+    yield from http_checks.headers(custom, f"{path}.custom", sources)
+    for place, name in enumerate(items(part, "remove"), 1):
+        yield from http_checks.header_name(name, f"{path}.remove[{place}]")
 
 
 def _references(config: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem]:
@@ -184,24 +176,7 @@ def _within_literal(value: str) -> bool:
 def _url(url: Any, path: str) -> Iterator[Problem]:
     if not isinstance(url, str) or not url or "$(" in url or is_reference(url) or url.startswith("#"):
         return
-    yield from _http_url(url, path, ("http", "https"))
-
-
-def _http_url(url: str, path: str, schemes: tuple[str, ...]) -> Iterator[Problem]:
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in schemes and _is_host(parts.netloc, parts.hostname or "") and not _SPACE.search(url)
-        valid = valid and (parts.port is None or parts.port > 0)
-    except ValueError:
-        valid = False
-    if not valid:
-        example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
-        yield Problem(path, f"is no valid URL; write {example}")
-
-
-def _is_host(netloc: str, hostname: str) -> bool:
-    """Whether this may be a host: labels that are not empty, and no backslash, which some readers take for a slash."""
-    return "\\" not in netloc and (netloc.rpartition("@")[2].startswith("[") or all(hostname.rstrip(".").split(".")))
+    yield from http_checks.url(url, path)
 
 
 def _proxy(proxy: Mapping[str, Any], path: str) -> Iterator[Problem]:
@@ -212,14 +187,4 @@ def _proxy(proxy: Mapping[str, Any], path: str) -> Iterator[Problem]:
         if url.lower().startswith("https:"):
             yield Problem(f"{path}.{name}", "a proxy URL of scheme https is refused; use the proxy's http:// URL")
         else:
-            yield from _http_url(url, f"{path}.{name}", ("http",))
-
-
-def _record(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = parent.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(parent: Mapping[str, Any], name: str) -> Sequence[Any]:
-    value = parent.get(name)
-    return value if isinstance(value, list) else ()
+            yield from http_checks.url(url, f"{path}.{name}", ("http",))

@@ -71,7 +71,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     elif rule == "required":
         for name in wanted:
             if name not in found:
-                yield Problem(f"{path}.{name}", f"required field missing; add it{_example(schema, name)}")
+                yield Problem(f"{path}.{name}", f"{_missing(schema, name)}; add it{_example(schema, name)}")
     elif rule == "dependentRequired":
         for name, others in wanted.items():
             missing = [other for other in others if other not in found]
@@ -91,6 +91,11 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         yield Problem(path, f"{_listed(wanted['required'])} do not go together; leave out one of them")
     else:
         yield Problem(path, _remedy(str(rule), wanted, found, schema))
+
+
+def _missing(schema: Any, name: str) -> str:
+    node = schema.get("properties", {}).get(name, {})
+    return f"has to be {node['const']} beside what else is set here" if "const" in node else "required field missing"
 
 
 def _listed(names: Sequence[str]) -> str:

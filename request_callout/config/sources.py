@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from request_callout.config.problems import Problem
+from request_callout.config.scope import element_names
 from request_callout.config.template import Expression, Template, TemplateError, parse
 
 SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
@@ -13,10 +14,18 @@ SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
 
 
 class Sources:
-    """Looks at values that hold Lua; without ``check`` only at what can be told without a compiler."""
+    """Looks at values that hold Lua; without ``check`` only at what can be told without a compiler.
 
-    def __init__(self, check: SourceCheck | None) -> None:
+    ``per_element``: expressions are evaluated for each element of a list, so that they know ``item`` and ``index``.
+    """
+
+    def __init__(self, check: SourceCheck | None, *, per_element: bool = False) -> None:
         self._check = check
+        self._per_element = per_element
+
+    def each(self) -> Sources:
+        """The same for values that are evaluated for each element of a list."""
+        return Sources(self._check, per_element=True)
 
     def script(self, source: Any, path: str) -> Iterator[Problem]:
         """A whole script."""
@@ -30,6 +39,10 @@ class Sources:
             return
         if text.startswith("#"):
             yield Problem(path, 'a value must not begin with #; write $("#") in place of that character')
+        yield from self.within(text, path)
+
+    def within(self, text: str, path: str) -> Iterator[Problem]:
+        """The expressions in a text, wherever it stands."""
         try:
             template = parse(text)
         except TemplateError as error:
@@ -37,16 +50,30 @@ class Sources:
             return
         yield from self._expressions(template, path)
 
+    def sole(self, text: Any, path: str) -> Iterator[Problem]:
+        """A value that is one expression and nothing else."""
+        problems = list(self.text(text, path))
+        yield from problems
+        if not isinstance(text, str) or not text or problems or parse(text).sole_expression is not None:
+            return
+        remedy = "write $(...) around all of it, with nothing before or after"
+        if parse(text.strip()).sole_expression is not None:
+            remedy = "remove the blanks and line breaks around it; in YAML use |- or >- in place of | or >"
+        yield Problem(path, f"must be exactly one expression; {remedy}")
+
     def _expressions(self, template: Template, path: str) -> Iterator[Problem]:
         for part in template.expressions:
             if not part.source.strip():
                 yield Problem(
                     path, "the expression $() is empty; write one, or $('$()') for the text itself", part.line
                 )
-            elif self._check is not None:
+            else:
                 yield from self._expression(part, path)
 
     def _expression(self, part: Expression, path: str) -> Iterator[Problem]:
+        for name in () if self._per_element else element_names(part.source):
+            message = f"{name} is known only in the request and response of a callout with for_each; use it there"
+            yield Problem(path, message, part.line)
         if self._check is not None:
             for line, message in self._check(part.source, True):
                 yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1)

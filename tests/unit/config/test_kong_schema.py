@@ -106,21 +106,47 @@ def test_only_what_has_no_default_is_required() -> None:
     assert required == {"callouts", "callouts[].name", "callouts[].request.url"} | needed
 
 
-def test_rules_over_several_fields_are_entity_checks() -> None:
-    """All-or-none groups, exclusions and conditions of the JSON Schema are Kong's entity checks."""
-    options = KONG["callouts[].request.http_opts.timeouts"]["entity_checks"]
-    assert options == [{"mutually_required": ["connect", "read", "write"]}]
-    assert KONG["cache.redis"]["entity_checks"] == [
+def _if(field: str, then: str, *, equals: str | None = None, has_to_be: str | None = None) -> dict[str, Any]:
+    def match(value: str | None) -> dict[str, Any]:
+        return {"required": True} if value is None else {"required": True, "eq": value}
+
+    rule = {"if_field": field, "if_match": match(equals), "then_field": then, "then_match": match(has_to_be)}
+    return {"conditional": rule}
+
+
+R = "callouts[].request"
+OAUTH2 = "oauth2_client_credentials"
+CHECKS: dict[str, list[dict[str, Any]]] = {
+    f"{R}.http_opts": [{"mutually_required": ["client_certificate", "client_key"]}],
+    f"{R}.http_opts.timeouts": [{"mutually_required": ["connect", "read", "write"]}],
+    f"{R}.http_opts.proxy": [_if("auth_password", "auth_username")],
+    f"{R}.error": [_if("fallback", "on_error", has_to_be="continue")],
+    f"{R}.circuit_breaker": [{"at_least_one_of": ["failures", "failure_rate"]}],
+    f"{R}.body": [
+        _if("format", "content", equals="raw"),
+        _if("content", "format", has_to_be="raw"),
+        {"mutually_exclusive": ["content", "custom"]},
+        {"mutually_exclusive": ["content", "remove"]},
+    ],
+    f"{R}.auth": [
+        *(_if("type", name, equals="basic") for name in ("username", "password")),
+        _if("type", "token", equals="bearer"),
+        *(_if("type", name, equals=OAUTH2) for name in ("token_url", "client_id", "client_secret")),
+    ],
+    "cache.redis": [
         {"mutually_required": ["sentinel_master", "sentinel_nodes", "sentinel_role"]},
         {"mutually_exclusive": ["cluster_nodes", "sentinel_nodes"]},
-    ]
-    named = {path for path, node in KONG.items() if "entity_checks" in node}
-    assert named == {
-        "cache.redis",
-        "cache.redis.cloud_authentication",
-        "callouts[].request.http_opts.proxy",
-        "callouts[].request.http_opts.timeouts",
-    }
+    ],
+    "cache.redis.cloud_authentication": [
+        {"mutually_required": ["aws_access_key_id", "aws_secret_access_key"]},
+        _if("auth_provider", "aws_cache_name", equals="aws"),
+    ],
+}
+
+
+def test_rules_over_several_fields_are_entity_checks() -> None:
+    """All-or-none groups, exclusions and conditions of the JSON Schema are Kong's entity checks."""
+    assert {path: node["entity_checks"] for path, node in KONG.items() if "entity_checks" in node} == CHECKS
 
 
 def test_a_condition_does_not_hold_for_an_absent_field() -> None:
@@ -131,7 +157,7 @@ def test_a_condition_does_not_hold_for_an_absent_field() -> None:
         for check in node.get("entity_checks", ())
         if "conditional" in check
     ]
-    assert len(conditions) == 2
+    assert conditions
     assert all(one["if_match"]["required"] for one in conditions)
 
 
@@ -222,3 +248,96 @@ def test_kong_and_load_agree_on_any_redis(redis: dict[str, Any]) -> None:
     else:
         loads = True
     assert (through_kong(config) == {}) is loads
+
+
+def loads(config: dict[str, Any]) -> bool:
+    """Whether the configuration has no problems here."""
+    try:
+        load(config)
+    except InvalidConfiguration:
+        return False
+    return True
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A record with any of these fields, each of them also null."""
+    return st.fixed_dictionaries({}, optional={name: values | st.none() for name, values in fields.items()})
+
+
+WORDS = st.sampled_from(["", "x"])
+BODY = some(
+    format=st.sampled_from(["json", "form", "multipart", "raw", "yaml"]),
+    content=WORDS,
+    custom=st.sampled_from([{}, {"a": "b"}]),
+    remove=st.sampled_from([[], ["a"]]),
+)
+AUTH = some(
+    type=st.sampled_from(["basic", "bearer", OAUTH2, "digest"]),
+    username=WORDS,
+    password=WORDS,
+    token=WORDS,
+    token_url=st.sampled_from(["", "http://id/token"]),
+    client_id=WORDS,
+    client_secret=WORDS,
+    scopes=st.lists(WORDS, max_size=1),
+    credentials_in=st.sampled_from(["header", "query"]),
+    extra_parameters=st.dictionaries(st.just("a"), WORDS),
+)
+BREAKER = some(
+    failures=st.integers(0, 1),
+    failure_rate=st.sampled_from([0.5, 1, 99.5, 100.5]),
+    min_requests=st.integers(0, 1),
+    window_ms=st.integers(0, 1),
+    half_open_probes=st.integers(0, 1),
+)
+ERROR = some(
+    on_error=st.sampled_from(["fail", "retry", "continue"]),
+    fallback=some(status=st.sampled_from([199, 200, 599, 600]), body=WORDS, headers=st.just({"X": ""})),
+    backoff=some(factor=st.sampled_from([0.5, 1, 1.5, 101]), initial_ms=st.integers(0, 1), max_ms=st.just(60001)),
+    retry_after=st.booleans(),
+    retry_methods=st.lists(st.sampled_from(["", "GET"]), max_size=1),
+)
+TIMEOUTS = some(connect=st.integers(0, 1), write=st.integers(0, 1), read=st.integers(0, 1), total=st.integers(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("body", BODY),
+        ("auth", AUTH),
+        ("circuit_breaker", BREAKER),
+        ("error", ERROR),
+        ("http_opts", some(timeouts=TIMEOUTS, max_redirects=st.integers(-1, 21), max_response_bytes=st.integers(0, 1))),
+        ("hedge_after_ms", st.sampled_from([0, 1, 55000, 55001, None])),
+        ("destination", some(allow_hosts=st.lists(WORDS, max_size=1), deny_networks=st.lists(st.just("::/0")))),
+    ],
+)
+@given(data=st.data())
+def test_kong_and_load_agree_on_a_request(name: str, values: st.SearchStrategy[Any], data: st.DataObject) -> None:
+    """Whatever is said of one part of a request, Kong takes it exactly if it loads here."""
+    config = {"callouts": [{"name": "a", "request": {"url": "http://x/", name: data.draw(values)}}]}
+    assert (through_kong(config) == {}) is loads(config)
+
+
+@given(
+    some(items=st.just("$(1)"), max_items=st.sampled_from([0, 1, 10001]), concurrency=st.sampled_from([0, 100, 101])),
+    st.sampled_from(["$(true)", "", None]),
+    some(
+        status=st.sampled_from([199, 204]),
+        headers=st.just({"X": ""}),
+        body=st.sampled_from(["", "{}"]),
+        when=st.sampled_from(["", "$(true)"]),
+    ),
+    some(scheme=st.just("http"), host=WORDS, port=st.just("1"), path=st.just("/")),
+    st.sampled_from([0, 1, 55000, 55001, None]),
+)
+def test_kong_and_load_agree_on_what_is_around_requests(
+    for_each: dict[str, Any], when: str | None, respond: dict[str, Any], target: dict[str, Any], deadline_ms: int | None
+) -> None:
+    """Whatever is said of conditions, lists, answers, targets and deadlines, Kong takes it exactly if it loads here."""
+    config = {
+        "callouts": [{"name": "a", "request": {"url": "http://x/"}, "for_each": for_each or None, "when": when}],
+        "upstream": {"respond": respond, "target": target},
+        "deadline_ms": deadline_ms,
+    }
+    assert (through_kong(config) == {}) is loads(config)

@@ -26,6 +26,24 @@ OURS = {
     *(f"callouts[].cache.{name}" for name in ("ttl", "statuses", "statuses[]", "negative_ttl", "stale_if_error")),
     *(f"callouts[].cache.{name}" for name in ("stale_while_revalidate", "respect_cache_control", "jitter")),
     *(f"callouts[].cache.{name}" for name in ("vary_on", "vary_on[]")),
+    *("deadline_ms", "callouts[].when", "callouts[].response.body.format"),
+    *("callouts[].request.hedge_after_ms", "callouts[].request.http_opts.timeouts.total"),
+    *(f"callouts[].request.body.{name}" for name in ("format", "content")),
+    *(f"callouts[].for_each{name}" for name in ("", ".items", ".max_items", ".concurrency")),
+    *(f"callouts[].request.error.{name}" for name in ("when", "retry_after", "retry_methods", "retry_methods[]")),
+    *(f"callouts[].request.error.backoff{name}" for name in ("", ".initial_ms", ".max_ms", ".factor")),
+    *(f"callouts[].request.error.fallback{name}" for name in ("", ".status", ".headers", ".headers.*", ".body")),
+    *(f"callouts[].request.http_opts.{name}" for name in ("client_certificate", "client_key", "ca_certificates")),
+    *(f"callouts[].request.http_opts.{name}" for name in ("max_response_bytes", "max_redirects")),
+    *(f"callouts[].request.auth{name}" for name in ("", ".type", ".username", ".password", ".token", ".token_url")),
+    *(f"callouts[].request.auth.{name}" for name in ("client_id", "client_secret", "scopes", "scopes[]", "audience")),
+    *(f"callouts[].request.auth.{name}" for name in ("credentials_in", "extra_parameters", "extra_parameters.*")),
+    *(f"callouts[].request.circuit_breaker{name}" for name in ("", ".failures", ".failure_rate", ".min_requests")),
+    *(f"callouts[].request.circuit_breaker.{name}" for name in ("window_ms", "open_ms", "half_open_probes")),
+    *(f"callouts[].request.destination{name}" for name in ("", ".allow_hosts", ".deny_networks")),
+    *(f"callouts[].request.destination.{name}" for name in ("allow_hosts[]", "deny_networks[]")),
+    *(f"upstream.respond{name}" for name in ("", ".status", ".headers", ".headers.*", ".body", ".when")),
+    *(f"upstream.target{name}" for name in ("", ".scheme", ".host", ".port", ".path")),
 }
 # Where the default is a rule, not a value: it is told in the description.
 RULED = {"callouts[].depends_on", "callouts[].request.error.on_error", "callouts[].request.error.retries"}
@@ -54,14 +72,25 @@ def test_fields_are_the_documented_ones_and_ours() -> None:
 
 
 def test_what_goes_beyond_enterprise_is_marked() -> None:
-    """Each field that Enterprise does not have, and no other, says so; it is optional and has no default to fill."""
+    """Each field that Enterprise does not have, and no other, says so."""
     assert {path for path, node in OWN.items() if node.get("x-beyond-enterprise")} == {
-        path for path in OURS if not path.endswith("[]")
+        path for path in OURS if not path.endswith(("[]", ".*"))
     }
-    for path in OURS:
-        name = path.rpartition(".")[2]
-        assert name not in OWN[path.removesuffix(f".{name}")].get("required", ())
+
+
+def within_an_optional_record(path: str) -> bool:
+    """Whether some record around this field is there only when it is given."""
+    names = path.split(".")
+    return any(OWN[".".join(names[:end])].get("x-optional") for end in range(1, len(names)))
+
+
+def test_what_goes_beyond_enterprise_is_absent_unless_it_is_asked_for() -> None:
+    """Kong fills nothing of ours in by itself, but for what switches nothing on."""
+    for path in OURS - {path for path in OURS if within_an_optional_record(path)}:
+        parent, _, name = path.rpartition(".")
+        assert name not in OWN.get(parent, json_schema()).get("required", ())
         assert "default" not in OWN[path] or name == "typed"
+        assert "properties" not in OWN[path] or OWN[path]["x-optional"]
 
 
 @pytest.mark.parametrize("path", sorted(THEIRS))

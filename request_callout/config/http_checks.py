@@ -1,0 +1,68 @@
+"""What HTTP asks of methods, headers and URLs that stand in a configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from request_callout.config.problems import Problem
+from request_callout.config.sources import Sources
+from request_callout.config.template import TemplateError, parse
+
+# RFC 9110, section 5.6.2
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_BREAK = re.compile(r"[\r\n\0]")
+_SPACE = re.compile(r"[\x00-\x20\x7f]")
+
+
+def method(name: Any, path: str) -> Iterator[Problem]:
+    """The name of a method."""
+    if isinstance(name, str) and name and not _TOKEN.fullmatch(name):
+        yield Problem(path, f"{name!r} is no HTTP method; use one like GET or POST")
+
+
+def headers(values: Mapping[str, Any], path: str, sources: Sources) -> Iterator[Problem]:
+    """Headers to set: their names, and values that may hold expressions."""
+    for name, value in values.items():
+        yield from sources.text(value, f"{path}.{name}")
+        yield from header_name(name, f"{path}.{name}")
+        yield from header_value(value, f"{path}.{name}")
+
+
+def header_name(name: Any, path: str) -> Iterator[Problem]:
+    """The name of a header."""
+    if isinstance(name, str) and not _TOKEN.fullmatch(name):
+        yield Problem(path, f"{name!r} is no header name; use letters, digits and hyphens")
+
+
+def header_value(value: Any, path: str) -> Iterator[Problem]:
+    """The value of a header, but for what its expressions give."""
+    if not isinstance(value, str):
+        return
+    try:
+        parts = parse(value).parts
+    except TemplateError:
+        return
+    if any(isinstance(part, str) and _LINE_BREAK.search(part) for part in parts):
+        hint = "; in YAML use |- in place of | to have none at the end" if value.endswith("\n") else ""
+        yield Problem(path, f"a header value must not hold line breaks; remove them{hint}")
+
+
+def url(text: str, path: str, schemes: tuple[str, ...] = ("http", "https")) -> Iterator[Problem]:
+    """A URL without expressions."""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in schemes and _is_host(parts.netloc, parts.hostname or "") and not _SPACE.search(text)
+        valid = valid and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
+        yield Problem(path, f"is no valid URL; write {example}")
+
+
+def _is_host(netloc: str, hostname: str) -> bool:
+    """Whether this may be a host: labels that are not empty, and no backslash, which some readers take for a slash."""
+    return "\\" not in netloc and (netloc.rpartition("@")[2].startswith("[") or all(hostname.rstrip(".").split(".")))
