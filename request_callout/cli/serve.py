@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from request_callout.config import destinations
 from request_callout.config.kong_schema import plugin_info
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
 from request_callout.server.process import GRACE_S
@@ -29,6 +30,24 @@ class _Option(NamedTuple):
     type: Any
     help: str
     unit: int = 1
+
+
+class _List(click.ParamType):
+    """Texts separated by commas, each of which ``check`` takes or refuses with ``ValueError``."""
+
+    name = "text"
+
+    def __init__(self, check: Callable[[str], object]) -> None:
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        for text in str(value).split(","):
+            try:
+                if text.strip():
+                    self._check(text.strip())
+            except ValueError as error:
+                self.fail(f"{text.strip()}: {error}", param, ctx)
+        return str(value)
 
 
 _SIZE = click.IntRange(min=1)
@@ -87,6 +106,20 @@ _OPTIONS = (
     _Option("max-body-bytes", TransportSettings, "max_body_bytes", _SIZE, "For the body of a response."),
     _Option("pool-size", TransportSettings, "pool_size", _SIZE, "Connections kept for one origin."),
     _Option("pool-idle-s", TransportSettings, "pool_idle_s", click.FloatRange(min=0), "How long an idle one is kept."),
+    _Option(
+        "allow-hosts",
+        TransportSettings,
+        "allow_hosts",
+        _List(destinations.host_pattern),
+        "Hosts and patterns (*.example.com), separated by commas, that callouts may go to; without it any.",
+    ),
+    _Option(
+        "deny-networks",
+        TransportSettings,
+        "deny_networks",
+        _List(destinations.network),
+        "Networks (CIDR), separated by commas, that callouts may not go to.",
+    ),
 )
 
 

@@ -40,7 +40,7 @@ def plain_host(name: str) -> str:
     like an IPv4 address and is none, since not all readers would make the same of it.
     """
     if ":" in name:
-        return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+        return str(IPv6Address(name[1:-1] if name.startswith("[") and name.endswith("]") else name))
     host = ascii_host(name).removesuffix(".")
     if not _NUMBER.fullmatch(host.rpartition(".")[2]):
         return host

@@ -85,9 +85,10 @@ def _context(
 
 def _trust(context: ssl.SSLContext, certificates: str) -> None:
     try:
-        context.load_verify_locations(cadata=certificates)
+        with as_file(certificates) as path:  # unlike text it may have comments in any language
+            context.load_verify_locations(path)
         usable = bool(context.cert_store_stats()["x509"])
-    except (ssl.SSLError, ValueError):
+    except ssl.SSLError:
         usable = False
     if not usable:
         raise TransportError("tls", "TLS failed: the CA certificates are no valid PEM certificates")
