@@ -130,8 +130,10 @@ def _leaves(node: Node | None) -> Iterator[Leaf]:
 def answer(respond: CompiledRespond, run: Run) -> Answer | None:
     """The answer to the client, None where ``when`` lets the request go on; raises ScriptError, and Ended with 500."""
     context = run.context
-    if respond.when is not None and respond.when.mixed(context) in (None, False):
-        return None
+    if respond.when is not None:
+        condition = respond.when.mixed(context)
+        if condition is None or condition is False:
+            return None
     headers: dict[str, str | list[str]] = {}
     for name, leaf in respond.headers:
         value = leaf.render(context)

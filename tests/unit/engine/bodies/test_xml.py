@@ -67,8 +67,10 @@ def refused(document: bytes) -> str:
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b" ", b"text", b"{}", b"<a>", b"</a>", b"<a/><b/>", b"<a></b>", b'<a x="1" x="2"/>', b"<a>&nbsp;</a>"]
-    + [b"<a>\xff</a>", b"<a>\x00</a>", b"<a b=c/>", b"<a>&#0;</a>", b"\xff\xfe<\x00a\x00/\x00>"],
+    [
+        *(b"", b" ", b"text", b"{}", b"<a>", b"</a>", b"<a/><b/>", b"<a></b>", b'<a x="1" x="2"/>', b"<a>&nbsp;</a>"),
+        *(b"<a>\xff</a>", b"<a>\x00</a>", b"<a b=c/>", b"<a>&#0;</a>", b"\xff\xfe<\x00a\x00/\x00>"),
+    ],
 )
 def test_what_is_no_xml(document: bytes) -> None:
     """Anything that is not one well-formed document is an error."""
