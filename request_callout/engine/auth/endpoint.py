@@ -28,6 +28,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
+_SHORT_SECRET = 3  # as in any text
 _DIGEST_KEY = os.urandom(32)  # a digest says nothing outside this process
 
 
@@ -49,7 +50,7 @@ class TokenEndpoint:
     ``headers`` and ``body`` are those of the request, which is a POST; ``shown`` is the URL for people.
     """
 
-    __slots__ = ("_credentials", "body", "destination", "digest", "headers", "http_opts", "shown", "url")
+    __slots__ = ("_secrets", "body", "destination", "digest", "headers", "http_opts", "shown", "url")
 
     def __init__(
         self, auth: model.Auth, http_opts: model.HttpOptions, destination: model.Destination | None = None
@@ -73,7 +74,7 @@ class TokenEndpoint:
         self.destination = destination
         self.shown = _shown(self.url)
         self.digest = _digest(self.url, headers, self.body, http_opts, destination)
-        self._credentials = (client_id, client_secret)
+        self._secrets = [one for one in (client_secret, *auth.extra_parameters.values()) if len(one) > _SHORT_SECRET]
 
     @classmethod
     def of(cls, auth: model.Auth, request: model.Request) -> TokenEndpoint:
@@ -105,7 +106,7 @@ class TokenEndpoint:
         code = answer.get("error") if isinstance(answer, dict) else None
         if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
             return ""
-        if any(one and (one in code or code in one) for one in self._credentials):
+        if any(one in code or code in one for one in self._secrets):
             return ""
         return f", {code}"
 
