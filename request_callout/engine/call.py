@@ -26,8 +26,8 @@ class Call:
     ``principal`` tells as whom it is sent, ``authorization`` is the value of that header; both None: as ``params`` say.
     ``index`` is that of the element it is for, from 1, and ``kept`` what stands in the context for a callout that has
     no request of its own. ``requested_at`` and ``received_at`` are moments of the engine's clock. ``deadline`` is a
-    ``time.monotonic()`` moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes from. ``unusable`` is
-    the response for which a fallback stands.
+    ``time.monotonic()`` moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes
+    from. ``unusable`` is the response for which a fallback stands.
     """
 
     # No dataclass: compiled, one looks up its fields' types when it is made, and Run is made after it.
