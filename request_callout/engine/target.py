@@ -6,6 +6,8 @@ the ``Host`` header to the host, also on a route with ``preserve_host``; ``upstr
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,8 +20,8 @@ from request_callout.lua import Lua, Uses
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
 
-# Names as Kong's services have them, addresses, and IPv6 with or without brackets.
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,253}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,45}")
+# Names as Kong's services have them, and IPv4 addresses.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,253}")
 _PORT = re.compile(r"[0-9]{1,5}")
 _NOT_IN_PATH = re.compile(r"[?#\x00-\x1f\x7f]")
 _HIGHEST_PORT = 65535
@@ -68,10 +70,7 @@ def set_target(target: CompiledTarget, run: Run) -> None:
         if scheme not in ("http", "https"):
             raise _wrong(target.scheme, scheme, "neither http nor https")
     if target.host is not None:
-        host = target.host.render(run.context)
-        if not _HOST.fullmatch(host):
-            raise _wrong(target.host, host, "no host name or address")
-        host = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+        host = _host(target.host, target.host.render(run.context))
     if target.port is not None:
         port = _port(target.port, target.port.render(run.context))
     if target.path is not None:
@@ -85,6 +84,17 @@ def set_target(target: CompiledTarget, run: Run) -> None:
         write("kong.service.request.set_scheme", scheme)
     if path is not None:
         write("kong.service.request.set_path", path)
+
+
+def _host(text: Text, value: str) -> str:
+    """A name or an address, an IPv6 address in brackets as it has to stand in the ``Host`` header."""
+    if _NAME.fullmatch(value):
+        return value
+    address = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if "%" not in address:
+        with contextlib.suppress(ValueError):
+            return f"[{ipaddress.IPv6Address(address)}]"
+    raise _wrong(text, value, "no host name or address")
 
 
 def _port(text: Text, value: str) -> int:
