@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from request_callout.config.declarative import Unreadable, file_problems, nulls, plugin_configurations, read
+from request_callout.config.portable import beyond_enterprise
+from request_callout.config.problems import Problem
 
 if TYPE_CHECKING:
     from request_callout.config import SourceCheck
@@ -17,26 +19,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-def validate(files: tuple[str, ...]) -> None:
+@click.option("--portable", is_flag=True, help="Tell of fields that Kong Enterprise's plugin does not have, too.")
+def validate(files: tuple[str, ...], portable: bool) -> None:
     """Check every request-callout configuration in FILEs: Kong's declarative files or decK's, YAML or JSON.
 
     Each problem is a line, FILE: PATH: what is wrong and what to do. The status is 1 if there is any. A FILE of - is
     the standard input.
+
+    With --portable each field that goes beyond Kong Enterprise's plugin is such a line too, and a file without any is
+    told to be portable.
     """
     from request_callout.lua import Lua
 
     check = Lua().check
     failed = False
     for file in files:
-        told = list(_told(file, check))
+        told = list(_told(file, check, portable=portable))
         failed = failed or bool(told)
-        for line in told or ["ok"]:
+        for line in told or ["portable" if portable else "ok"]:
             click.echo(f"{file}: {line}")
     if failed:
         sys.exit(1)
 
 
-def _told(file: str, check: SourceCheck) -> Iterator[str]:
+def _told(file: str, check: SourceCheck, *, portable: bool) -> Iterator[str]:
     try:
         document = read(_text(file))
     except OSError as error:
@@ -49,6 +55,15 @@ def _told(file: str, check: SourceCheck) -> Iterator[str]:
         yield str(error)
         return
     yield from document_problems(document, check)
+    if portable:
+        yield from _ours(document)
+
+
+def _ours(document: Mapping[str, Any]) -> Iterator[str]:
+    for configuration in plugin_configurations(document):
+        for path in beyond_enterprise(configuration.raw):
+            message = "is not in Kong Enterprise's plugin; remove it to be portable"
+            yield str(configuration.placed(Problem(path, message)))
 
 
 def document_problems(document: Mapping[str, Any], check: SourceCheck) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from request_callout import __version__
@@ -225,6 +225,7 @@ def test_kong_takes_and_refuses_what_load_does(cache: dict[str, Any], problems: 
         load(config)
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {},
@@ -312,6 +313,7 @@ TIMEOUTS = some(connect=st.integers(0, 1), write=st.integers(0, 1), read=st.inte
         ("destination", some(allow_hosts=st.lists(WORDS, max_size=1), deny_networks=st.lists(st.just("::/0")))),
     ],
 )
+@settings(deadline=None)
 @given(data=st.data())
 def test_kong_and_load_agree_on_a_request(name: str, values: st.SearchStrategy[Any], data: st.DataObject) -> None:
     """Whatever is said of one part of a request, Kong takes it exactly if it loads here."""
@@ -319,6 +321,7 @@ def test_kong_and_load_agree_on_a_request(name: str, values: st.SearchStrategy[A
     assert (through_kong(config) == {}) is loads(config)
 
 
+@settings(deadline=None)
 @given(
     some(items=st.just("$(1)"), max_items=st.sampled_from([0, 1, 10001]), concurrency=st.sampled_from([0, 100, 101])),
     st.sampled_from(["$(true)", "", None]),

@@ -20,12 +20,12 @@ def callout(**request: Any) -> dict[str, Any]:
 
 
 def defaults(schema: dict[str, Any]) -> dict[str, Any]:
-    """The defaults of a record by their paths."""
+    """The defaults of a record by their paths, without those of records that may be absent."""
     found = {}
     for name, node in schema["properties"].items():
         if "default" in node:
             found[name] = node["default"]
-        if node["type"] == "object" and "properties" in node:
+        if node["type"] == "object" and "properties" in node and not node.get("x-optional"):
             found.update({f"{name}.{below}": value for below, value in defaults(node).items()})
     return found
 
@@ -147,6 +147,109 @@ def test_every_field_is_carried_over() -> None:
     redis = config.cache.redis
     assert redis.cluster_nodes == (model.HostPort("n1", 6379), model.HostPort("127.0.0.1", 7000))
     assert (redis.keepalive_backlog, redis.cloud_authentication.auth_provider) == (9, "gcp")
+
+
+def test_every_field_of_orchestration_is_carried_over() -> None:
+    """Conditions, lists, budgets, policies, credentials, bodies and destinations stand in the fields of their names."""
+    raw = callout(
+        method="put",
+        body={"format": "raw", "content": "<a>$(1)</a>"},
+        auth={
+            "type": "oauth2_client_credentials",
+            "token_url": "https://id/token",
+            "client_id": "c",
+            "client_secret": "s",
+            "scopes": ["r", "w"],
+            "audience": "aud",
+            "credentials_in": "body",
+            "extra_parameters": {"resource": "x"},
+        },
+        circuit_breaker={"failure_rate": 50, "open_ms": 100},
+        hedge_after_ms=90,
+        destination={"allow_hosts": ["*.example.com"], "deny_networks": ["10.0.0.0/8"]},
+        http_opts={"timeouts": {"total": 3000}, "max_response_bytes": 1024.0, "max_redirects": 2},
+        error={
+            "on_error": "continue",
+            "when": "$(callouts.a.response.body.error)",
+            "backoff": {"max_ms": 500},
+            "retry_after": True,
+            "retry_methods": ["get", "PUT"],
+            "fallback": {"status": 203, "headers": {"X": "$(1)"}, "body": "[]"},
+        },
+    )
+    raw["callouts"][0].update(
+        when="$(true)", for_each={"items": "$({1})", "concurrency": 2}, response={"body": {"format": "xml"}}
+    )
+    raw["upstream"] = {
+        "respond": {"status": 201, "headers": {"X": "1"}, "body": "{}", "when": "$(true)"},
+        "target": {"host": "h", "path": "/$(1)"},
+    }
+    raw["deadline_ms"] = 900
+    config = load(raw)
+    (only,) = config.callouts
+    request = only.request
+    assert (only.when, only.for_each) == ("$(true)", model.ForEach("$({1})", max_items=100, concurrency=2))
+    assert request.body == model.Body(False, False, False, {}, (), format="raw", content="<a>$(1)</a>")
+    assert request.auth == model.Auth(
+        type="oauth2_client_credentials",
+        token_url="https://id/token",
+        client_id="c",
+        client_secret="s",
+        scopes=("r", "w"),
+        audience="aud",
+        credentials_in="body",
+        extra_parameters={"resource": "x"},
+    )
+    assert request.circuit_breaker == model.CircuitBreaker(
+        failures=None, failure_rate=50, min_requests=10, window_ms=10_000, open_ms=100, half_open_probes=1
+    )
+    assert request.hedge_after_ms == 90
+    assert request.destination == model.Destination(("*.example.com",), ("10.0.0.0/8",))
+    assert request.http_opts.timeouts == model.Timeouts(0, 0, 0, total_ms=3000)
+    assert (request.http_opts.max_response_bytes, request.http_opts.max_redirects) == (1024, 2)
+    assert isinstance(request.http_opts.max_response_bytes, int)
+    assert request.error == model.ErrorPolicy(
+        on_error="continue",
+        retries=2,
+        http_statuses=None,
+        error_response_code=400,
+        error_response_msg="service callout error",
+        backoff=model.Backoff(initial_ms=100, max_ms=500, factor=2),
+        retry_after=True,
+        retry_methods=frozenset({"GET", "PUT"}),
+        fallback=model.Fallback(203, {"X": "$(1)"}, "[]"),
+        when="$(callouts.a.response.body.error)",
+    )
+    assert only.response.body_format == "xml"
+    assert config.upstream.respond == model.Respond(201, {"X": "1"}, "{}", "$(true)")
+    assert config.upstream.target == model.UpstreamTarget(scheme=None, host="h", port=None, path="/$(1)")
+    assert config.deadline_ms == 900
+
+
+def test_certificates_and_simple_credentials_are_carried_over() -> None:
+    """References in a file stay in the fields of their names."""
+    pem = {name: f"{{vault://env/{name}}}" for name in ("client_certificate", "client_key", "ca_certificates")}
+    raw = callout(auth={"type": "basic", "username": "u", "password": "{vault://env/password}"}, http_opts=pem)
+    request = load(raw).callouts[0].request
+    assert request.auth == model.Auth(type="basic", username="u", password="{vault://env/password}")
+    assert {name: getattr(request.http_opts, name) for name in pem} == pem
+
+
+def test_what_switches_something_on_is_absent_unless_it_is_given() -> None:
+    """Null, and a record with nothing in it, is as good as absent; an answer and a fallback need nothing in them."""
+    plain = load({**callout(), "upstream": {}})
+    nothing = dict.fromkeys(["auth", "circuit_breaker", "hedge_after_ms", "destination"])
+    error = dict.fromkeys(["when", "backoff", "retry_after", "retry_methods", "fallback"])
+    raw = callout(**{**nothing, "destination": {}}, error=error, body={"format": None, "content": None})
+    raw["callouts"][0].update(when=None, for_each=None)
+    raw.update(deadline_ms=None, upstream={"respond": None, "target": {"host": None}})
+    assert load(raw) == plain
+    raw["upstream"] = {"respond": {}}
+    assert load(raw).upstream.respond == model.Respond(200, {}, None, None)
+    raw["callouts"][0]["request"]["error"] = {"on_error": "continue", "fallback": {}, "backoff": {}}
+    error_policy = load(raw).callouts[0].request.error
+    assert error_policy.fallback == model.Fallback(200, {}, None)
+    assert error_policy.backoff == model.Backoff(initial_ms=100, max_ms=10_000, factor=2)
 
 
 def test_every_field_of_a_callouts_cache_is_carried_over() -> None:

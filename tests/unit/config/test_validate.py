@@ -110,6 +110,48 @@ def test_a_file_is_required() -> None:
     assert "FILE..." in result.output
 
 
+OURS = """_format_version: "3.0"
+_plugin_configs:
+  shared: {deadline_ms: 900}
+plugins:
+- name: request-callout
+  _config: shared
+  config:
+    callouts:
+    - {name: b, request: {url: "http://b", headers: {custom: {when: "1"}}}}
+    - name: a
+      when: $(true)
+      for_each: {items: "$({1})", max_items: 5}
+      request:
+        url: http://a
+        body: {typed: false}
+        error: {retry_after: null}
+"""
+
+
+def test_fields_that_enterprise_does_not_have_are_told() -> None:
+    """With --portable each field of ours is a line with its path, a record of ours is one, and the status is 1."""
+    result = run("--portable", "-", text=OURS)
+    ours = [f"callouts[2].{name}" for name in ("when", "for_each", "request.body.typed", "request.error.retry_after")]
+    assert [line.split(": ")[1] for line in result.output.splitlines()] == [
+        f"plugins[1].config.{name}" for name in ("deadline_ms", *ours)
+    ]
+    assert "is not in Kong Enterprise's plugin; remove it" in result.output
+    assert result.exit_code == 1
+    assert run("-", text=OURS).output == "-: ok\n"
+
+
+def test_a_file_without_fields_of_ours_is_portable(good: Path) -> None:
+    """What has only the fields of Enterprise is told to be portable, and the status is 0."""
+    result = run("--portable", good)
+    assert (result.output, result.exit_code) == (f"{good}: portable\n", 0)
+
+
+def test_portable_tells_of_problems_too(bad: Path) -> None:
+    """A file with problems is not portable, even if all its fields are Enterprise's."""
+    assert run("--portable", bad).output == run(bad).output
+
+
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/kong.yml"))
 
 
