@@ -16,10 +16,10 @@ PARAMS = "kong.ctx.shared.callouts.a.request.params"
 ANN = {"type": "basic", "username": "ann", "password": "s3cr3t"}
 
 
-def sent(engine: Engine, callee: Callee, auth: dict[str, Any], headers: dict[str, str], **parts: Any) -> Seen:
+def sent(engine: Engine, callee: Callee, auth: dict[str, Any], client: dict[str, str], **parts: Any) -> Seen:
     """One event without a cache, for a client that sends these headers."""
     instance = configured(engine, callout(callee, auth=auth, **parts), cache={"strategy": "off"})
-    return event(instance, kong__request__get_headers=headers)
+    return event(instance, kong__request__get_headers=client)
 
 
 @pytest.mark.parametrize(
@@ -43,17 +43,13 @@ def test_what_basic_credentials_can_not_hold(username: str, password: str) -> No
         basic(username, password)
 
 
-@pytest.mark.parametrize("token", ["abc", "a.b-c_d~e+f/g==", "="])
+@pytest.mark.parametrize("token", ["abc", "a.b-c_d~e+f/g=="])
 def test_bearer_tokens(token: str) -> None:
     """A token has the syntax of RFC 6750, section 2.1."""
-    if token == "=":  # noqa: S105
-        with pytest.raises(ValueError, match="token"):
-            bearer(token)
-    else:
-        assert bearer(token) == f"Bearer {token}"
+    assert bearer(token) == f"Bearer {token}"
 
 
-@pytest.mark.parametrize("token", ["", " ", "a b", "a\r\nb", "a\n", "ä", "a=b", 'a"', "a,b"])
+@pytest.mark.parametrize("token", ["", " ", "=", "a b", "a\r\nb", "a\n", "ä", "a=b", 'a"', "a,b"])
 def test_what_is_no_bearer_token(token: str) -> None:
     """Anything that could end the header or say something else is refused, and not shown."""
     with pytest.raises(ValueError, match=r"^the token is empty or holds characters that no bearer token has"):
@@ -107,11 +103,11 @@ def test_what_can_not_be_sent_is_an_internal_error(
 
 
 def test_auth_wins_over_the_clients_own(engine: Engine, callee: Callee) -> None:
-    """A forwarded Authorization is not sent, nor does a script see it in the callout's request; user info yields too."""
+    """A forwarded Authorization is neither sent nor in what a script sees of the request; user info yields too."""
     script = f"{PARAMS}.headers['X-Seen'] = tostring({PARAMS}.headers.authorization)"
     url = callee.url.replace("//", "//u:p@")
-    headers = {"authorization": "Bearer client", "x-other": "kept"}
-    sent(engine, callee, ANN, headers, url=url, headers={"forward": True}, by_lua=script)
+    client = {"authorization": "Bearer client", "x-other": "kept"}
+    sent(engine, callee, ANN, client, url=url, headers={"forward": True}, by_lua=script)
     assert shown(callee) == ["Basic YW5uOnMzY3IzdA=="]
     assert (callee.asked[0]["HTTP_X_SEEN"], callee.asked[0]["HTTP_X_OTHER"]) == ("nil", "kept")
 
