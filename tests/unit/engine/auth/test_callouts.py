@@ -27,7 +27,7 @@ from tests.unit.engine.gevent_callee import (
 )
 
 FAILED = (400, b"service callout error", {"Content-Type": "text/plain; charset=utf-8"})
-NO_CACHE = {"cache": {"strategy": "off"}}
+NO_CACHE: dict[str, Any] = {"cache": {"strategy": "off"}}
 
 
 def error_of(engine: Engine, tokens: TokenServer | str, callee: Callee, **parts: Any) -> str:
