@@ -110,6 +110,47 @@ def test_retry(example: Example, stand_ins: StandIns) -> None:
     assert [arrival.status for arrival in stand_ins.take_arrivals() if arrival.service == "flaky"] == [503, 503, 200]
 
 
+def test_retries_with_backoff(example: Example, stand_ins: StandIns) -> None:
+    """Two failures are not seen by the client, but for the time that the pauses take."""
+    answer = requests.get(example("retries-with-backoff") + "/retries")
+    assert answer.status_code == 200
+    assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert answer.json()["headers"]["X-Retries"] == "2"
+    assert [arrival.status for arrival in stand_ins.take_arrivals() if arrival.service == "flaky"] == [503, 503, 200]
+
+
+def test_circuit_breaker(example: Example, stand_ins: StandIns) -> None:
+    """A service that keeps failing is left alone, and every request is answered all the same."""
+    url = example("circuit-breaker") + "/shop"
+    told: list[str] = []
+    while "circuit_open" not in told:  # each worker process has its own circuits
+        assert len(told) < 100
+        answer = requests.get(url)
+        assert answer.status_code == 200
+        assert answer.json()["headers"]["X-Items"] == "0"
+        told.append(answer.json()["headers"]["X-Recommendations"])
+    assert set(told) == {"code", "circuit_open"}
+    assert services(stand_ins, "httpbin") == ["/status/503"] * told.count("code")
+    assert told.count("code") >= 3
+
+
+def test_hedging(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """The second attempt is answered while the first still waits."""
+    replaced["/slow/2"] = "/slow/10"
+    answer = requests.get(example("hedging") + "/hedged")
+    assert answer.json()["headers"]["Authorization"] == f"Bearer {MOCKY_TOKEN}"
+    assert answer.elapsed.total_seconds() < 9
+    assert services(stand_ins, "flaky")[-1] == "/slow/10"
+
+
+def test_deadline(example: Example, stand_ins: StandIns) -> None:
+    """The client has its answer when the time is over, not when the services are done."""
+    answer = requests.get(example("deadline") + "/deadline")
+    assert (answer.status_code, answer.json()) == (504, {"message": "not in time"})
+    assert 0.4 < answer.elapsed.total_seconds() < 8
+    assert services(stand_ins, "upstream") == []
+
+
 def test_memory_cache(example: Example, stand_ins: StandIns) -> None:
     """Two requests of the client, one callout; another query is another entry."""
     proxy = example("memory-cache")

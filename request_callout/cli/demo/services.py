@@ -7,7 +7,8 @@ httpbin          ``/uuid``, ``/anything``, ``/get``, ``/post``, ``/headers``, ``
 jsonplaceholder  ``/users``, ``/users/N``, ``/posts``, ``/posts/N``, with filters such as ``?userId=1``
 mocky            ``/v3/ID``: an answer with a token
 auth             ``/oauth/token``: the client credentials grant (RFC 6749, section 4.4), form or JSON
-flaky            ``/v3/ID`` like mocky, but of every three requests the first two get 503
+flaky            ``/v3/ID`` like mocky, but of every three requests the first two get 503; ``/slow/S``: of every
+                 two requests the first takes so many seconds
 upstream         every path: the request, told back
 ===============  =====================================================================================
 """
@@ -186,7 +187,13 @@ def _flaky() -> list[web.RouteDef]:
             return _json({"error": "try again"}, status=503)
         return await _mocky_token(request)
 
-    return [web.get("/v3/{document}", answer)]
+    async def slow(request: web.Request) -> web.Response:
+        seen[request.path] += 1
+        if seen[request.path] % 2:
+            await asyncio.sleep(min(float(request.match_info["seconds"]), _MAX_DELAY_S))
+        return await _mocky_token(request)
+
+    return [web.get("/v3/{document}", answer), web.get(r"/slow/{seconds:\d+(\.\d+)?}", slow)]
 
 
 async def _oauth_token(request: web.Request) -> web.Response:
