@@ -32,7 +32,7 @@ class _Option(NamedTuple):
     unit: int = 1
 
 
-class _List(click.ParamType):
+class _List(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic in later versions of click only
     """Texts separated by commas, each of which ``check`` takes or refuses with ``ValueError``."""
 
     name = "text"

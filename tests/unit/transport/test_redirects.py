@@ -107,8 +107,10 @@ def test_credentials_stay_with_their_origin(send: Send, serve: Serve) -> None:
 
 def test_credentials_do_not_come_back(send: Send, serve: Serve) -> None:
     """What was left out for another origin is not sent again when that one redirects back."""
-    start = serve(lambda peer: answering(redirect(other.url()), OK)(peer))
+    others: list[LiteralServer] = []
+    start = serve(lambda peer: answering(redirect(others[0].url()), OK)(peer))
     other = serve(answering(redirect(start.url("/back"))))
+    others.append(other)
     assert send(start.url(), headers=SECRETS, max_redirects=2).body == b"ok"
     assert [request.count(b"secret") for request in (*start.requests, *other.requests)] == [4, 0, 0]
 
