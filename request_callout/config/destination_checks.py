@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from request_callout.config.parts import items
 from request_callout.config.problems import Problem
 from request_callout.config.sources import Sources
 from request_callout.config.template import TemplateError, parse
+
+_NOT_IN_PATH = re.compile(r"[?#\x00-\x1f\x7f]")
 
 
 def destination(rules: Mapping[str, Any], path: str) -> Iterator[Problem]:
@@ -41,14 +44,14 @@ def _is_constant(text: str) -> bool:
 
 
 def _constant(name: str, text: str, path: str) -> Iterator[Problem]:
-    if name == "scheme" and text not in ("http", "https"):
+    if name == "scheme" and text.lower() not in ("http", "https"):
         yield Problem(path, f"expected http or https, not {text!r}")
     elif name == "port" and not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535):
         yield Problem(path, f'expected a port from 1 to 65535 in quotes, such as "8443", not {text!r}')
-    elif name == "path" and not text.startswith("/"):
-        yield Problem(path, "must begin with a slash; add it")
+    elif name == "path" and (not text.startswith("/") or _NOT_IN_PATH.search(text)):
+        yield Problem(path, "must begin with a slash and have no ?, # or control characters; set parameters in query")
     elif name == "host":
         try:
-            plain_host(text)
-        except ValueError:
+            plain_host(text.encode("ascii").decode())
+        except ValueError:  # Kong's services have no international names either
             yield Problem(path, "is no host name or address; write it without scheme, port and path")

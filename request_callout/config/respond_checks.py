@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import orjson
 
 from request_callout.config import http_checks
 from request_callout.config.parts import record
 from request_callout.config.problems import Problem
 from request_callout.config.sources import Sources
 
+_MAX_DEPTH = 100
 _HINT = 'write expressions as strings: {"id": "$(callouts.NAME.response.body.id)"}, with single quotes inside them'
 
 
@@ -25,28 +27,30 @@ def _body(text: Any, path: str, sources: Sources) -> Iterator[Problem]:
     if not isinstance(text, str) or not text:
         return
     try:
-        document = json.loads(text, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
+        document = orjson.loads(text.encode(errors="surrogateescape"))
+    except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         yield Problem(path, f"is no JSON text ({error.msg} at {place}); {_HINT}", error.lineno)
         return
-    except ValueError as error:
-        yield Problem(path, f"is no JSON text ({error}); {_HINT}")
-        return
-    except RecursionError:
-        yield Problem(path, "is nested too deep; make it flatter")
-        return
-    for value in _strings(document):
+    strings = _strings(document)
+    if strings is None:
+        yield Problem(path, f"must not nest deeper than {_MAX_DEPTH} levels; make it flatter")
+    for value in strings or ():
         yield from (Problem(path, problem.message) for problem in sources.within(value, path))
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"JSON has no {name}")
+def _strings(document: Any) -> list[str] | None:
+    """All strings but names, None if they are too deep."""
+    found: list[str] = []
+    level = [document]
+    for _ in range(_MAX_DEPTH + 1):
+        found += [value for value in level if isinstance(value, str)]
+        members = [value.values() if isinstance(value, dict) else value for value in level if _is_compound(value)]
+        level = [member for one in members for member in one]
+        if not level:
+            return found
+    return None
 
 
-def _strings(document: Any) -> Iterator[str]:
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, dict | list):
-        for value in document.values() if isinstance(document, dict) else document:
-            yield from _strings(value)
+def _is_compound(value: Any) -> bool:
+    return isinstance(value, dict | list)
