@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
 import requests
 import yaml
 
@@ -34,7 +35,7 @@ def test_every_example_is_tested_here() -> None:
     """No folder in examples/ is without a test in this module."""
     text = Path(__file__).read_text()
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
-    assert folders == set(re.findall(r'example\("([a-z-]+)"\)', text))
+    assert folders == set(re.findall(r'example\("([a-z0-9-]+)"\)', text))
     assert all((EXAMPLES / folder / "README.md").is_file() for folder in folders)
 
 
@@ -149,6 +150,21 @@ def test_deadline(example: Example, stand_ins: StandIns) -> None:
     assert (answer.status_code, answer.json()) == (504, {"message": "not in time"})
     assert 0.4 < answer.elapsed.total_seconds() < 8
     assert services(stand_ins, "upstream") == []
+
+
+def test_oauth2_client_credentials(example: Example, stand_ins: StandIns) -> None:
+    """Two callouts are sent with one token, which no one has asked for in the configuration's callouts."""
+    url = example("oauth2-client-credentials") + "/authorized"
+    for _ in range(2):
+        answer = requests.get(url)
+        assert (answer.status_code, answer.json()["headers"]["X-User-Name"]) == (200, "Bret")
+        assert "Authorization" not in answer.json()["headers"]
+    arrivals = stand_ins.take_arrivals()
+    (token,) = (arrival for arrival in arrivals if arrival.service == "auth")
+    sent = {arrival.header("Authorization") for arrival in arrivals if arrival.service == "jsonplaceholder"}
+    assert sent == {"Bearer " + orjson.loads(token.answer)["access_token"]}
+    assert (token.header("Authorization") or "").startswith("Basic ")
+    assert token.body == b"grant_type=client_credentials&scope=users%3Aread"
 
 
 def test_memory_cache(example: Example, stand_ins: StandIns) -> None:

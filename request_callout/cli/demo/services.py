@@ -3,7 +3,7 @@
 Each service listens on a port of its own on the loopback interface; all of them run in one thread with one event loop.
 
 ===============  =====================================================================================
-httpbin          ``/uuid``, ``/anything``, ``/get``, ``/post``, ``/headers``, ``/status/N``, ``/delay/S``
+httpbin          ``/uuid``, ``/anything``, ``/get``, ``/post``, ``/headers``, ``/xml``, ``/status/N``, ``/delay/S``
 jsonplaceholder  ``/users``, ``/users/N``, ``/posts``, ``/posts/N``, with filters such as ``?userId=1``
 mocky            ``/v3/ID``: an answer with a token
 auth             ``/oauth/token``: the client credentials grant (RFC 6749, section 4.4), form or JSON
@@ -24,13 +24,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
-from aiohttp import web
+from aiohttp import BasicAuth, web
 from aiohttp.typedefs import Middleware
 
-from request_callout.cli.demo.placeholder import POSTS, USERS
+from request_callout.cli.demo.placeholder import POSTS, SLIDES, USERS
 
 FIXED_PORTS: Mapping[str, int] = {
     "httpbin": 18001,
@@ -132,6 +132,10 @@ async def _uuid(request: web.Request) -> web.Response:
     return _json({"uuid": str(uuid.uuid4())})
 
 
+async def _xml(request: web.Request) -> web.Response:
+    return web.Response(body=SLIDES, content_type="application/xml")
+
+
 async def _status(request: web.Request) -> web.Response:
     return web.Response(status=int(request.match_info["status"]))
 
@@ -147,6 +151,7 @@ def _httpbin() -> list[web.RouteDef]:
         web.get("/get", _get),
         web.post("/post", _post),
         web.get("/headers", _headers),
+        web.route("*", "/xml", _xml),
         web.route("*", r"/anything{rest:.*}", _anything),
         web.route("*", r"/status/{status:[1-5]\d\d}", _status),
         web.route("*", r"/delay/{seconds:\d+(\.\d+)?}", _delay),
@@ -196,6 +201,15 @@ def _flaky() -> list[web.RouteDef]:
     return [web.get("/v3/{document}", answer), web.get(r"/slow/{seconds:\d+(\.\d+)?}", slow)]
 
 
+def _client(request: web.Request, fields: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Id and secret from the header or from the body (RFC 6749, section 2.3.1)."""
+    try:
+        given = BasicAuth.decode(request.headers["Authorization"])
+    except (KeyError, ValueError):
+        return fields.get("client_id"), fields.get("client_secret")
+    return unquote_plus(given.login), unquote_plus(given.password)
+
+
 async def _oauth_token(request: web.Request) -> web.Response:
     fields: Mapping[str, Any]
     try:
@@ -207,7 +221,7 @@ async def _oauth_token(request: web.Request) -> web.Response:
         return _json({"error": "invalid_request"}, status=400)
     if fields.get("grant_type") != "client_credentials":
         return _json({"error": "unsupported_grant_type"}, status=400)
-    if (fields.get("client_id"), fields.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
+    if _client(request, fields) != (CLIENT_ID, CLIENT_SECRET):
         return _json({"error": "access_denied", "error_description": "Unauthorized"}, status=401)
     token = f"access-{uuid.uuid4().hex}"
     return _json({"access_token": token, "token_type": "Bearer", "expires_in": 86400})
