@@ -44,7 +44,7 @@ LEFT_OUT = 3
 def convert(
     source: str, source_format: SourceFormat | None, output: Path | None, report_file: Path | None, form: Format | None
 ) -> None:
-    """Convert SOURCE into a declarative file for open-source Kong with this plugin.
+    r"""Convert SOURCE into a declarative file for open-source Kong with this plugin.
 
     \b
     enterprise  a request-callout configuration of Kong Enterprise: Kong's declarative

@@ -30,8 +30,18 @@ _SERVICE_FIELDS = frozenset(
     {"version", "name", "host", "timeout", "cache_ttl", "output_encoding", "endpoints", "extra_config"}
 )
 _ENDPOINT_FIELDS = frozenset(
-    "endpoint method backend timeout cache_ttl input_headers input_query_strings output_encoding extra_config "
-    "concurrent_calls".split()
+    {
+        "endpoint",
+        "method",
+        "backend",
+        "timeout",
+        "cache_ttl",
+        "input_headers",
+        "input_query_strings",
+        "output_encoding",
+        "extra_config",
+        "concurrent_calls",
+    }
 )
 _MERGED_ENCODINGS = ("json", "json-collection")
 

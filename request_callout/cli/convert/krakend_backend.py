@@ -18,8 +18,24 @@ _RESPONSE = re.compile(r"[Rr]esp(\d+)(?:_(.+))?\Z")
 _MOST_REDIRECTS = 10
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _FIELDS = frozenset(
-    "host url_pattern method encoding allow deny mapping group target is_collection extra_config disable_host_sanitize "
-    "input_headers input_query_strings sd sd_scheme".split()
+    {
+        "host",
+        "url_pattern",
+        "method",
+        "encoding",
+        "allow",
+        "deny",
+        "mapping",
+        "group",
+        "target",
+        "is_collection",
+        "extra_config",
+        "disable_host_sanitize",
+        "input_headers",
+        "input_query_strings",
+        "sd",
+        "sd_scheme",
+    }
 )
 
 

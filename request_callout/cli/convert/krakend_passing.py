@@ -1,4 +1,4 @@
-"""A KrakenD endpoint that passes its backend's response on as it is (``no-op``): a service of Kong, without callouts."""
+"""A KrakenD endpoint that passes a backend's response on as it is (``no-op``): a service of Kong, without callouts."""
 
 from __future__ import annotations
 
