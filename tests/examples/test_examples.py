@@ -32,8 +32,8 @@ def services(stand_ins: StandIns, *names: str) -> list[str]:
 
 
 def test_every_example_is_tested_here() -> None:
-    """No folder in examples/ is without a test in this module."""
-    text = Path(__file__).read_text()
+    """No folder in examples/ is without a test in this package."""
+    text = "".join(module.read_text() for module in Path(__file__).parent.glob("test_*.py"))
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
     assert folders == set(re.findall(r'example\("([a-z0-9-]+)"\)', text))
     assert all((EXAMPLES / folder / "README.md").is_file() for folder in folders)
@@ -239,6 +239,76 @@ def test_form_body(example: Example, stand_ins: StandIns) -> None:
     assert token.header("Content-Type") == "application/x-www-form-urlencoded"
     assert b"grant_type=client_credentials" in token.body.split(b"&")
     assert answer.json()["headers"]["Authorization"].startswith("Bearer access-")
+
+
+def test_aggregation_respond(example: Example, stand_ins: StandIns) -> None:
+    """Without a script the answer is that of the script: two answers become one, and the upstream is not called."""
+    scripted = requests.get(example("aggregation") + "/callout-aggregate")
+    by_script = sorted(services(stand_ins, *FIXED_PORTS))
+    answer = requests.get(example("aggregation-respond") + "/aggregation-respond")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, scripted.headers["Content-Type"])
+    assert re.fullmatch(r"[0-9a-f-]{36}", answer.json()["uuid"])
+    assert {**answer.json(), "uuid": 0} == {**scripted.json(), "uuid": 0}
+    assert sorted(services(stand_ins, *FIXED_PORTS)) == by_script
+
+
+def test_orchestration_respond(example: Example, stand_ins: StandIns) -> None:
+    """Without a script the answer is that of the script: the user, and the posts of that user only."""
+    scripted = requests.get(example("orchestration") + "/callout-orchestrate")
+    by_script = services(stand_ins, *FIXED_PORTS)
+    answer = requests.get(example("orchestration-respond") + "/orchestration-respond")
+    assert answer.status_code == 200
+    assert answer.json() == scripted.json()
+    assert services(stand_ins, *FIXED_PORTS) == by_script
+
+
+def test_partial_answer(example: Example) -> None:
+    """What failed is null and the header says so; who wants all or nothing is answered by the service instead."""
+    url = example("partial-answer") + "/partial-answer"
+    answers = [requests.get(url) for _ in range(3)]
+    got = [(one.json(), one.headers["X-Callouts-Completed"], one.headers["Cache-Control"]) for one in answers]
+    part = {"name": "Leanne Graham", "token": None}
+    assert got == 2 * [(part, "false", "no-store")] + [({**part, "token": MOCKY_TOKEN}, "true", "no-store")]
+    answers = [requests.get(url + "?complete=yes") for _ in range(3)]
+    assert ["url" in one.json() for one in answers] == [True, True, False]
+
+
+def test_form_format(example: Example, stand_ins: StandIns) -> None:
+    """The token service gets a form, the ticket service the client's form as multipart, the upstream the token."""
+    answer = requests.post(example("form-format") + "/form-format", data={"note": "a & b"})
+    assert answer.json()["headers"]["Authorization"].startswith("Bearer access-")
+    token, ticket = (arrival for arrival in stand_ins.take_arrivals() if arrival.service != "upstream")
+    assert token.header("Content-Type") == "application/x-www-form-urlencoded"
+    assert b"grant_type=client_credentials" in token.body.split(b"&")
+    assert (ticket.header("Content-Type") or "").startswith("multipart/form-data; boundary=")
+    assert re.findall(rb'name="(.*)"\r\n\r\n(.*)\r\n', ticket.body) == [(b"note", b"a & b"), (b"reporter", b"gateway")]
+
+
+def test_xml(example: Example, stand_ins: StandIns) -> None:
+    """The service gets XML, and the client gets out of its XML what the answer names."""
+    answer = requests.get(example("xml") + "/xml?topic=gateways")
+    assert answer.json() == {
+        "title": "Calls on the way",
+        "first": "One request, many answers",
+        "slides": 2,
+        "items": [{"em": "side by side", "#text": "Why"}, ""],
+    }
+    (arrival,) = stand_ins.take_arrivals()
+    assert (arrival.header("Content-Type"), arrival.body) == (
+        "application/xml",
+        b"<query><topic>gateways</topic></query>",
+    )
+
+
+def test_target_routing(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """The first user's request goes to one service, the second's to the other, each under the user's name."""
+    for name in ("httpbin", "upstream"):
+        replaced[f"{FIXED_PORTS[name]}"] = stand_ins.addresses[name].rpartition(":")[2]
+    url = example("target-routing") + "/target-routing?q=1"
+    for user in ("1", "2"):
+        assert requests.get(url, headers={"X-User-Id": user}).json()["args"] == {"q": "1"}
+    asked = [(one.service, one.target) for one in stand_ins.take_arrivals() if one.service != "jsonplaceholder"]
+    assert asked == [("httpbin", "/anything/Bret?q=1"), ("upstream", "/anything/Noor?q=1")]
 
 
 def test_header_echo(example: Example) -> None:

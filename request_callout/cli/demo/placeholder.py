@@ -1,7 +1,7 @@
 """The small data set of the stand-in for jsonplaceholder: users, and posts that name their author in ``userId``.
 
 The first user and that user's posts are the ones that the orchestration tutorial shows; the others are there so that
-a filter has something to leave out.
+a filter has something to leave out. ``SLIDES`` is the document of the stand-in for httpbin.
 """
 
 from __future__ import annotations
@@ -78,3 +78,11 @@ POSTS: tuple[dict[str, Any], ...] = (
     {"userId": 2, "id": 4, "title": "on knots", "body": "Learn four of them well.\nForget the rest."},
     {"userId": 3, "id": 5, "title": "low tide", "body": "The boats lie on their sides until noon."},
 )
+
+SLIDES = b"""<?xml version="1.0" encoding="us-ascii"?>
+<slideshow title="Calls on the way" author="demo">
+  <!-- two slides -->
+  <slide type="all"><title>One request, many answers</title></slide>
+  <slide type="all"><title>Overview</title><item>Why <em>side by side</em></item><item/></slide>
+</slideshow>
+"""

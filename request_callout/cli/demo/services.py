@@ -16,6 +16,7 @@ upstream         every path: the request, told back
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 import time
 import uuid
@@ -145,12 +146,24 @@ async def _delay(request: web.Request) -> web.Response:
     return await _anything(request, leave_out=("json", "method"))
 
 
+async def _redirect_to(request: web.Request) -> web.Response:
+    return web.Response(status=302, headers={"Location": request.query.get("url", "/get")})
+
+
+async def _gzip(request: web.Request) -> web.Response:
+    told = {"gzipped": True, "headers": dict(request.headers), "method": request.method}
+    coding = {"Content-Encoding": "gzip"}
+    return web.Response(body=gzip.compress(orjson.dumps(told)), headers=coding, content_type="application/json")
+
+
 def _httpbin() -> list[web.RouteDef]:
     return [
         web.get("/uuid", _uuid),
         web.get("/get", _get),
         web.post("/post", _post),
         web.get("/headers", _headers),
+        web.get("/redirect-to", _redirect_to),
+        web.get("/gzip", _gzip),
         web.route("*", "/xml", _xml),
         web.route("*", r"/anything{rest:.*}", _anything),
         web.route("*", r"/status/{status:[1-5]\d\d}", _status),
