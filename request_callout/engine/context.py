@@ -172,7 +172,9 @@ class Context:
             return text.value(self)
         finally:
             record.response = None
-            if before is not None:
+            if before is None:
+                del self.records[name]
+            else:
                 self.records[name] = before
 
     def run(self, script: Script) -> None:

@@ -100,6 +100,8 @@ class _Elements:
         """Keep what there was of a response, and the error if there was one."""
         response, error = call.record.response, call.record.error
         table: dict[str, Value] = {} if response is None else dict(response)
+        if call.record.fallback:
+            table["fallback"] = True
         if error is not None:
             table["error"] = error
             self._failures[place] = f"{call.label}: {call.failure}"

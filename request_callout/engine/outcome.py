@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-from request_callout.engine import json
-from request_callout.engine.answer import CalloutError, Ended, text_answer
+from request_callout.engine.answer import CalloutError
+from request_callout.engine.bodies.response import UndecodableBody, decode_body
 from request_callout.engine.call import Call
 from request_callout.engine.context import CalloutResponse
-from request_callout.values import raw
 
 
 def keep_outcome(call: Call, response: CalloutResponse | None) -> None:
@@ -32,18 +31,10 @@ def after_error(call: Call, error: CalloutError) -> CalloutResponse | None:
 
 def decode_if_possible(call: Call, response: CalloutResponse) -> None:
     """Decode a body of which nobody has promised that it can be, if the callout's bodies are to be decoded."""
-    if call.callout.config.response.body_decode and not response.decoded:
-        with contextlib.suppress(json.NotJsonError):
-            response.body = json.decode(response.raw_body) if response.raw_body else None
-
-
-def failed(call: Call, error: CalloutError) -> Ended:
-    """Finish a callout that failed for good; gives what ends the request, with the configured answer."""
-    keep_outcome(call, after_error(call, error))
-    run = call.run
-    run.context.finish(call.name, call.record)
-    body = raw(call.callout.error_message.render(run.context))
-    return Ended(text_answer(call.callout.config.request.error.error_response_code, body), error.message)
+    body_format = call.callout.decodes_as
+    if body_format is not None and not response.decoded:
+        with contextlib.suppress(UndecodableBody):
+            response.body = decode_body(response.raw_body, body_format, response.headers)
 
 
 def error_table(error: CalloutError) -> dict[str, object]:

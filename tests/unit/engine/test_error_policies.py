@@ -82,6 +82,38 @@ def test_the_script_of_the_response_runs_on_a_fallback(engine: Engine, callee: C
     assert one.context["fallback"] is True
 
 
+def test_each_element_has_its_own_fallback(engine: Engine, callee: Callee) -> None:
+    """With for_each the fallback stands for the elements that failed, and sees them."""
+    callee.reply = lambda number: Reply({"n": number}, 503 if callee.asked[-1]["PATH_INFO"] == "/b" else 200)
+    fallback = {"status": 404, "body": '{"instead of": "$(item)"}'}
+    each = {"items": "$({'a', 'b', 'c'})", "concurrency": 1}
+    config = falling_back(callee, fallback, url=f"{callee.url}$(item)")
+    items = event(configured(engine, {**config, "for_each": each})).context["response"]["items"]
+    assert [item["body"] for item in items] == [{"n": 1}, {"instead of": "b"}, {"n": 3}]
+    assert [item.get("fallback") for item in items] == [None, True, None]
+
+
+def test_an_expression_calls_single_elements_errors(engine: Engine, callee: Callee) -> None:
+    """With for_each error.when sees the response of each element as that of the callout, and its element."""
+    each = {"items": "$({1, 2, 3, 4})", "concurrency": 4}
+    callee.reply = lambda number: Reply({"n": int(callee.asked[-1]["PATH_INFO"][1:])})
+    error = {"when": "$(callouts.a.response.body.n == 3 and item == 3)", "on_error": "continue"}
+    config = callout(callee, url=f"{callee.url}$(item)", error=error)
+    items = event(configured(engine, {**config, "for_each": each})).context["response"]["items"]
+    assert [item.get("error", {}).get("err") for item in items] == [None, None, "error.when", None]
+
+
+def test_a_fallback_is_decoded_by_the_format_of_the_response(engine: Engine, callee: Callee) -> None:
+    """A fallback of a callout that reads forms is read as one, and so is what there was of a failed response."""
+    fallback = falling_back(callee, {"status": 200, "body": "a=1"}, response={"body": {"format": "form"}})
+    assert event(configured(engine, fallback)).body == {"a": "1"}
+    callee.reply = lambda number: Reply(b"b=2", 503)
+    error = {"http_statuses": [503], "on_error": "continue"}
+    assert event(configured(engine, callout(callee, error=error, response={"body": {"format": "form"}}))).body == {
+        "b": "2"
+    }
+
+
 def test_a_fallback_that_is_no_json_stays_text(engine: Engine, callee: Callee) -> None:
     """A body that can't be decoded is given as it is."""
     one = event(configured(engine, falling_back(callee, {"status": 204, "body": "sorry"})))
