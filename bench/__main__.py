@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import native, parts
+from bench import native, parts, resilience
 from bench.chart import draw
 from bench.report import Part, show, write_json
 
@@ -19,10 +19,21 @@ from bench.report import Part, show, write_json
 def main() -> None:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    names = ("events", "stack", "cache", "side_by_side", "growth", "memory", "workers", "native")
+    names = (
+        "events",
+        "stack",
+        "cache",
+        "side_by_side",
+        "growth",
+        "memory",
+        "workers",
+        "native",
+        "outage_of_callee",
+        "hedging",
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (5)")
-    parser.add_argument("--long", action="store_true", help="200,000 events for the memory")
+    parser.add_argument("--long", action="store_true", help="200,000 events for the memory, an outage of 10 s")
     parser.add_argument("--install", action="store_true", help="install nginx, its Lua module and wrk with apt first")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw events and native as an SVG")
@@ -40,6 +51,8 @@ def main() -> None:
         "memory": functools.partial(parts.memory, long=given.long),
         "workers": parts.workers,
         "native": native.measure,
+        "outage_of_callee": functools.partial(resilience.outage_of_callee, long=given.long),
+        "hedging": resilience.hedging,
     }
     done: dict[str, Part] = {}
     for name in given.parts or names:
