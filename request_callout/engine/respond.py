@@ -17,7 +17,7 @@ from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, JSON_TYPE, Answer, Ended
 from request_callout.engine.expression import Text
 from request_callout.lua import Lua, Uses, analyse
-from request_callout.values import Value
+from request_callout.values import Value, raw
 
 if TYPE_CHECKING:
     from request_callout.engine.context import Context
@@ -97,7 +97,7 @@ def compile_respond(respond: model.Respond, lua: Lua) -> CompiledRespond:
     """Compile the answer; raises NotJsonError for a body that the configuration's checks let pass wrongly."""
     where = "config.upstream.respond"
     headers = tuple((name, Leaf(value, f"{where}.headers.{name}", lua)) for name, value in respond.headers.items())
-    body = None if respond.body is None else _node(json.decode(respond.body.encode()), f"{where}.body", lua)
+    body = None if respond.body is None else _node(json.decode(raw(respond.body)), f"{where}.body", lua)
     when = None if respond.when is None else Leaf(respond.when, f"{where}.when", lua)
     leaves = [*(leaf for _, leaf in headers), *_leaves(body), *([when] if when else ())]
     return CompiledRespond(respond.status, headers, body, when, tuple(leaf.text.uses for leaf in leaves))

@@ -215,11 +215,12 @@ def completed(access: Access, *callouts: dict[str, Any], **respond: Any) -> Any:
 
 def test_completed(access: Access, url: str) -> None:
     """X-Callouts-Completed tells whether every callout went well, where one could fail without the client's notice."""
+    error = {"http_statuses": [503], "on_error": "continue"}
     good = {"request": {"url": f"{url}/"}}
-    may_fail = {"request": {"url": f"{url}/", "error": {"http_statuses": [503], "on_error": "continue"}}}
-    fails = {"request": {**may_fail["request"], "url": f"{url}/bad"}}
+    may_fail = {"request": {"url": f"{url}/", "error": error}}
+    fails = {"request": {"url": f"{url}/bad", "error": error}}
     skipped = {**fails, "when": "$(1 == 2)"}
-    falls_back = {"request": {**fails["request"], "error": {**fails["request"]["error"], "fallback": {"body": "{}"}}}}
+    falls_back = {"request": {"url": f"{url}/bad", "error": {**error, "fallback": {"body": "{}"}}}}
     items_fail = {**fails, "for_each": {"items": "$({1, 2})"}}
     items_good = {**may_fail, "for_each": {"items": "$({1, 2})"}}
     assert completed(access) is None
