@@ -85,16 +85,25 @@ def _entity_checks(node: dict[str, Any]) -> list[dict[str, Any]]:
         if "not" in rule:
             checks.append({"mutually_exclusive": rule["not"]["required"]})
         if "if" in rule:
-            checks += _conditions(rule["if"], rule["then"])
+            checks += _conditions(node, rule["if"], rule["then"])
     return checks
 
 
-def _conditions(given: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
+def _conditions(node: dict[str, Any], given: dict[str, Any], then: dict[str, Any]) -> list[dict[str, Any]]:
     """What has to be there, or has to have a value, if a field is there or has a value."""
     (name,) = given["required"]
-    match = _equal(given.get("properties", {}).get(name))
     wanted = then.get("properties", {})
+    if "properties" in node["properties"][name]:
+        return [_without_record(name, other, wanted[other]["const"]) for other in then["required"]]
+    match = _equal(given.get("properties", {}).get(name))
     return [_then_required(name, match, other, _equal(wanted.get(other))) for other in then["required"]]
+
+
+def _without_record(record: str, other: str, value: str) -> dict[str, Any]:
+    """A record that needs a value in another field, from the other side: Kong fails on a record as ``if_field``."""
+    match = {"if_match": {"not_one_of": [value]}, "then_match": {"eq": None}}
+    message = f"{record} needs {other} {value}"
+    return {"conditional": {"if_field": other, "then_field": record, **match, "then_err": message}}
 
 
 def _equal(node: dict[str, Any] | None) -> dict[str, Any]:

@@ -120,7 +120,17 @@ CHECKS: dict[str, list[dict[str, Any]]] = {
     f"{R}.http_opts": [{"mutually_required": ["client_certificate", "client_key"]}],
     f"{R}.http_opts.timeouts": [{"mutually_required": ["connect", "read", "write"]}],
     f"{R}.http_opts.proxy": [_if("auth_password", "auth_username")],
-    f"{R}.error": [_if("fallback", "on_error", has_to_be="continue")],
+    f"{R}.error": [
+        {
+            "conditional": {
+                "if_field": "on_error",
+                "if_match": {"not_one_of": ["continue"]},
+                "then_field": "fallback",
+                "then_match": {"eq": None},
+                "then_err": "fallback needs on_error continue",
+            }
+        }
+    ],
     f"{R}.circuit_breaker": [{"at_least_one_of": ["failures", "failure_rate"]}],
     f"{R}.body": [
         _if("format", "content", equals="raw"),
@@ -149,16 +159,26 @@ def test_rules_over_several_fields_are_entity_checks() -> None:
     assert {path: node["entity_checks"] for path, node in KONG.items() if "entity_checks" in node} == CHECKS
 
 
+CONDITIONS = [
+    (node, check["conditional"])
+    for node in KONG.values()
+    for check in node.get("entity_checks", ())
+    if "conditional" in check
+]
+
+
 def test_a_condition_does_not_hold_for_an_absent_field() -> None:
     """Kong lets a null match unless the condition also requires the field (seen on 3.9.1)."""
-    conditions = [
-        check["conditional"]
-        for node in KONG.values()
-        for check in node.get("entity_checks", ())
-        if "conditional" in check
-    ]
-    assert conditions
-    assert all(one["if_match"]["required"] for one in conditions)
+    assert CONDITIONS
+    assert all(one["if_match"].get("required") for _, one in CONDITIONS if one["then_match"] != {"eq": None})
+
+
+def test_no_condition_looks_into_a_record() -> None:
+    """Kong 3.9.1 ends in an error where ``if_field`` is a record, or where a record has to match anything but null."""
+    for node, one in CONDITIONS:
+        types = {name: field["type"] for entry in node["fields"] for name, field in entry.items()}
+        assert types[one["if_field"]] != "record"
+        assert types[one["then_field"]] != "record" or one["then_match"] == {"eq": None}
 
 
 def test_the_cache_of_a_callout_in_kongs_words() -> None:
