@@ -74,6 +74,18 @@ def several(url: str, count: int, *, chained: bool = False, path: str = "/token"
     return {**SCOPE, "callouts": callouts}
 
 
+def for_each(url: str, count: int, concurrency: int, path: str) -> dict[str, Any]:
+    """One callout for each of so many elements."""
+    numbers = f"$((function() local list = {{}} for i = 1, {count} do list[i] = {{id = i}} end return list end)())"
+    callout = {
+        "name": "each",
+        "for_each": {"items": numbers, "max_items": count, "concurrency": concurrency},
+        "request": {"url": f"{url}{path}?id=$(item.id)"},
+        "response": {"body": {"decode": True}},
+    }
+    return {**SCOPE, "callouts": [callout]}
+
+
 def expression() -> dict[str, Any]:
     """No callout: a header of the upstream request from one expression."""
     return {**SCOPE, "callouts": [], "upstream": {"headers": {"custom": {"X-Answer": "$(6 * 7)"}}}}

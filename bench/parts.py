@@ -159,6 +159,30 @@ def side_by_side(rounds: int) -> Part:
     return part
 
 
+def for_each(rounds: int) -> Part:
+    """A list of 100 elements of which each takes 20 ms, at several concurrencies."""
+    count, delay_ms = 100, 20
+    part = Part(f"i. A call for each of {count} elements, {delay_ms} ms each: the time of one request")
+    concurrencies = (1, 10, 50)
+    with service() as called, plugin_server() as ours:
+        drivers = {
+            most: (_driver(ours, cases.for_each(called.address, count, most, f"/delay/{delay_ms}"), 1), 3)
+            for most in concurrencies
+        }
+        loads, _ = in_turns(drivers, rounds)
+    for most, load in loads.items():
+        ideal_ms = count / most * delay_ms
+        part.add(
+            f"concurrency {most}",
+            p50_ms=load.p50_us / 1000,
+            cpu_us=load.cpu_us,
+            to_one_ratio=load.p50_us / loads[1].p50_us,
+            to_ideal_ratio=load.p50_us / 1000 / ideal_ms,
+        )
+    part.note = "ideal: the elements' own time, divided by the concurrency."
+    return part
+
+
 def growth(rounds: int) -> Part:
     """What a request costs as the configuration and the bodies grow."""
     part = Part("e. Growth: CPU of one request")
