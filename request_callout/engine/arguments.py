@@ -1,11 +1,12 @@
 """What Kong's PDK refuses of arguments, checked before a call is queued.
 
 A call that raises an error inside Kong ends the request there, out of reach of the script's ``pcall`` and of our log;
-so the checks of Kong's own functions are made here, with their words (kong/pdk/service/request.lua, response.lua).
+so the checks of Kong's own functions are made here, with their words (kong/pdk/service.lua, service/request.lua, response.lua).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from request_callout.lua.host import PdkError
@@ -50,6 +51,15 @@ def _path(args: Sequence[Value]) -> str | None:
     return None if path.startswith("/") else "path must start with /"
 
 
+def _target(args: Sequence[Value]) -> str | None:
+    host, port = _first(args), _first(args, 1)
+    if not isinstance(host, str):
+        return "host must be a string"
+    if not _is_number(port) or not math.isfinite(port) or port != int(port):
+        return "port must be an integer"
+    return None if 0 <= port <= 65535 else f"port must be an integer between 0 and 65535: given {int(port)}"
+
+
 def _method(args: Sequence[Value]) -> str | None:
     method = _first(args)
     if not isinstance(method, str):
@@ -92,6 +102,7 @@ def _maximum(args: Sequence[Value]) -> str | None:
 
 
 _CHECKS: dict[str, Check] = {
+    "kong.service.set_target": _target,
     "kong.service.request.set_scheme": _scheme,
     "kong.service.request.set_path": _path,
     "kong.service.request.set_method": _method,

@@ -128,3 +128,13 @@ def test_a_script_may_set_another(access: Access) -> None:
     script = "kong.service.set_target('c.test', 82)"
     kong = target(access, {"host": "a.test", "port": "80"}, by_lua=script)
     assert kong.written("kong.service.set_target") == [("a.test", 80), ("c.test", 82)]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["nil, 80", "'a'", "'a', '80'", "'a', 80.5", "'a', 1 / 0", "'a', 65536", "'a', -1"]
+)
+def test_what_kong_refuses_of_a_script(access: Access, arguments: str) -> None:
+    """Arguments that would end the request inside Kong are an error that the script can catch."""
+    kong = access({"callouts": [], "upstream": {"by_lua": f"assert(not pcall(kong.service.set_target, {arguments}))"}})
+    assert kong.answer is None
+    assert kong.written("kong.service.set_target") == []
