@@ -1,7 +1,7 @@
 """What Kong's PDK refuses of arguments, checked before a call is queued.
 
 A call that raises an error inside Kong ends the request there, out of reach of the script's ``pcall`` and of our log;
-so the checks of Kong's own functions are made here, with their words (kong/pdk/service.lua, service/request.lua, response.lua).
+so the checks of Kong's own functions are made here, with their words (kong/pdk: service, service/request, response).
 """
 
 from __future__ import annotations
