@@ -54,7 +54,7 @@ def with_token(following: Handler, endpoint: TokenEndpoint) -> Handler:
         token = _token(call, source, None, endpoint)
         call.authorization = f"Bearer {token.value}"
         outcome = _outcome(following, call)
-        if _status(outcome) == UNAUTHORIZED and tokens.clock() >= none_before:
+        if _status(outcome) == UNAUTHORIZED and (tokens.clock() >= none_before or not source.is_newest(token)):
             new = _token(call, source, token, endpoint, outcome)
             if new.value != token.value:
                 call.authorization = f"Bearer {new.value}"

@@ -71,6 +71,10 @@ class TokenSource:
             self._fetched()
         return token
 
+    def is_newest(self, token: Token) -> bool:
+        """Whether there is no token in place of this one, and none asked for because it was refused."""
+        return self._token is token
+
     def other_than(self, refused: Token, deadline: float) -> Token:
         """A token in place of one that a service has refused; only if that is still the newest, a new one is fetched.
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from gevent.server import StreamServer
 
 from request_callout.config.settings import Settings, TransportSettings
 from request_callout.engine import Engine
 from tests.unit.engine.auth.token_server import TokenServer, authorized_by, guarded, shown, token
 from tests.unit.engine.gevent_callee import (
+    PATIENCE_S,
     Callee,
     Clock,
     Reply,
@@ -129,6 +131,28 @@ def test_a_second_401_is_the_answer(
     guarded(callee, {"t3"})
     assert event(instance).fields["status"] == 200
     assert shown(callee)[2:] == ["Bearer t2", "Bearer t2", "Bearer t3"]
+
+
+def test_who_was_sent_with_an_older_token_gets_the_newer_one(
+    engine: Engine, tokens: TokenServer, callee: Callee
+) -> None:
+    """A 401 for a token that has been replaced meanwhile is always answered with the new one, and fetches none."""
+    go_on = Event()
+
+    def reply(number: int) -> Reply:
+        if number == 1:
+            go_on.wait(PATIENCE_S)
+        return Reply({"n": number}, 401 if number <= 3 else 200)
+
+    callee.reply = reply
+    instance = configured(engine, authorized_by(tokens, callee), **NO_CACHE)
+    late = spawned(instance)
+    callee.until_asked(1)
+    assert event(instance).fields["status"] == 401
+    go_on.set()
+    assert seen(late)[0].fields["status"] == 200
+    assert shown(callee) == ["Bearer t1", "Bearer t1", "Bearer t2", "Bearer t2"]
+    assert len(tokens.asked) == 2
 
 
 def test_a_server_that_gives_the_same_token_again(engine: Engine, tokens: TokenServer, callee: Callee) -> None:

@@ -75,6 +75,17 @@ def test_templates_are_rendered_for_each_request(engine: Engine, callee: Callee)
     assert shown(callee) == [*expected[0], *expected[1]]
 
 
+def test_each_element_of_a_list_has_its_own(engine: Engine, callee: Callee) -> None:
+    """With for_each the templates see the element, and so does the cache's key."""
+    auth = {"type": "basic", "username": "$(item.user)", "password": "s3cr3t"}
+    config = {
+        **callout(callee, auth=auth),
+        "for_each": {"items": "$({{user = 'ann'}, {user = 'bob'}, {user = 'ann'}})"},
+    }
+    event(configured(engine, config))
+    assert sorted(map(str, shown(callee))) == [basic("ann", "s3cr3t"), basic("bob", "s3cr3t")]
+
+
 def test_a_token_of_another_callout_makes_it_wait(engine: Engine, callee: Callee) -> None:
     """An expression in auth counts as a dependency."""
     first = callout(callee, url=callee.url + "token")
