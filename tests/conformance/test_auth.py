@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+import trustme
 
 from tests.conformance.callee import PATIENCE_S, Callee, Received, Reply, reply_json
 from tests.conformance.site import Site, callout
@@ -175,6 +177,30 @@ def test_requests_at_once_share_one_fetch(site: Site, tokens: Callee) -> None:
         assert [answer.result().status for answer in answers] == [200] * 8
     assert sent(site) == ["Bearer t"] * 24
     assert len(tokens.received()) <= 2, "at most one for each of a Kong's two servers"
+
+
+def test_the_token_server_is_reached_as_the_callee_is(site: Site) -> None:
+    """The authorities, the client certificate and the key of http_opts hold for the token, its server name does not."""
+    authority, gateways = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    gateways.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    tokens = Callee(reply_json({"access_token": "t", "token_type": "bearer"}), context)
+    own = gateways.issue_cert("kong.example")
+    trust = {"ca_certificates": authority.cert_pem.bytes().decode(), "ssl_server_name": "callee.example"}
+    shown = {
+        "client_certificate": own.cert_chain_pems[0].bytes().decode(),
+        "client_key": own.private_key_pem.bytes().decode(),
+    }
+    try:
+        for http_opts, status in (({**trust, **shown}, 200), (trust, 400), (shown, 400)):
+            site.configure([callout("a", "/a", auth=oauth(tokens), http_opts=http_opts)])
+            assert site.get().status == status
+        assert len(tokens.received()) == 1
+    finally:
+        tokens.close()
+    assert sent(site) == ["Bearer t"]
 
 
 def test_a_refused_token_is_renewed(site: Site, tokens: Callee) -> None:
