@@ -300,6 +300,31 @@ def test_xml(example: Example, stand_ins: StandIns) -> None:
     )
 
 
+def test_conditional_callout(example: Example, stand_ins: StandIns) -> None:
+    """The posts are fetched if the client asks for them, for a user of Bremen; else they are null."""
+    url = example("conditional-callout") + "/conditional-callout"
+    for query, user, called in (("", "2", False), ("?posts", "3", False), ("?posts", "2", True)):
+        answer = requests.get(url + query, headers={"X-User-Id": user})
+        assert answer.status_code == 200
+        asked = services(stand_ins, "jsonplaceholder")
+        assert asked == [f"/users/{user}", *([f"/posts?userId={user}"] if called else [])]
+        assert (answer.json()["posts"] is not None) == called
+        assert all(post["userId"] == 2 for post in answer.json()["posts"] or [])
+
+
+def test_fan_out(example: Example, stand_ins: StandIns) -> None:
+    """Each user is looked up, and the answer has them in the client's order, with an error for one who is missing."""
+    url = example("fan-out") + "/fan-out"
+    answer = requests.post(url, json={"users": [3, 1, 99]})
+    assert answer.json()["first"] == "Ida Lund"
+    assert [one["body"].get("name") for one in answer.json()["users"]] == ["Ida Lund", "Leanne Graham", None]
+    assert answer.json()["users"][2]["error"]["http_code"] == 404
+    assert answer.headers["X-Callouts-Completed"] == "false"
+    assert sorted(services(stand_ins, *FIXED_PORTS)) == ["/users/1", "/users/3", "/users/99"]
+    answer = requests.post(url, json={"users": []})
+    assert (answer.json()["users"], answer.headers["X-Callouts-Completed"]) == ([], "true")
+
+
 def test_target_routing(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
     """The first user's request goes to one service, the second's to the other, each under the user's name."""
     for name in ("httpbin", "upstream"):
