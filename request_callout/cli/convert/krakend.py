@@ -110,7 +110,7 @@ def _service(endpoint: Any, document: Mapping[str, Any], place: str, taken: set[
         sequential=sequential and len(backends) > 1,
         count=len(backends),
     )
-    route = {"name": name, "paths": [kong_path], "methods": [method]}
+    route: dict[str, Any] = {"name": name, "paths": [kong_path], "methods": [method]}
     if encoding == "no-op":
         return passed_on(backends[0], settings, name, route, timeout_ms, f"{place}.backend[1]", report)
     if encoding not in _MERGED_ENCODINGS:

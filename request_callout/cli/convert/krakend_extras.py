@@ -51,7 +51,8 @@ def extras(value: Any, place: str, report: Report) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise Unconvertible(place, "expected an object")
-    return {_ALIASES.get(name, name): one for name, one in value.items() if not str(name).startswith(("@", "$", "_"))}
+    named = ((str(name), one) for name, one in value.items())
+    return {_ALIASES.get(name, name): one for name, one in named if not name.startswith(("@", "$", "_"))}
 
 
 def leave_out(name: str, place: str, report: Report) -> None:
