@@ -30,7 +30,7 @@ class Element:
     @property
     def place(self) -> str:
         """File and line, for messages."""
-        return f"{self.file} line {self.line}"
+        return f"{self.file} line {self.line}".lstrip()
 
     def all(self, *path: str) -> Iterator[Element]:
         """Every element that a path of names leads to."""
@@ -69,7 +69,7 @@ def parsed(data: bytes, file: str) -> Element:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        place = f"{file} line {error.lineno}"
+        place = f"{file} line {error.lineno}".lstrip()
         raise Unconvertible(place, f"is no XML: {expat.errors.messages.get(error.code, error)}") from None
     except (LookupError, ValueError) as error:  # an encoding that there is not
         raise Unconvertible(file, f"is no XML that can be read: {error}") from None
@@ -108,4 +108,4 @@ class _Reader:
         self._open[-1].text += text
 
     def _place(self) -> str:
-        return f"{self._file} line {self.parser.CurrentLineNumber}"
+        return f"{self._file} line {self.parser.CurrentLineNumber}".lstrip()
