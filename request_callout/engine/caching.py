@@ -49,10 +49,10 @@ def store(following: Handler, policy: CachePolicy, *, errors: bool = True) -> Ha
         try:
             response = following(call)
             if response is not None and call.cache == "miss":
-                error = call.record.error
+                noted = call.record.error
                 received = call.unusable if call.record.fallback else response
-                if received is not None and (error is None or error["reason"] == "code"):
-                    _put(call, received, policy, is_error=error is not None)
+                if received is not None and (noted is None or noted["reason"] == "code"):
+                    _put(call, received, policy, is_error=noted is not None)
             return response
         except CalloutError as error:
             if errors and error.response is not None and error.reason == "code" and call.cache == "miss":
