@@ -112,7 +112,7 @@ class CachePolicy:
         )
         longest_ms = self._attempts * total_ms + self._pauses_ms
         if timeouts is not None and timeouts.total_ms is not None:
-            longest_ms = min(longest_ms, timeouts.total_ms)
+            longest_ms = min(longest_ms, float(timeouts.total_ms))
         return longest_ms / 1000
 
     def entry(self, call: Call, response: CalloutResponse, *, is_error: bool) -> tuple[CachedResponse, float] | None:

@@ -121,11 +121,11 @@ class _Window:
             self.calls -= int(calls)
             self.failures -= int(failures)
         if not slices or now - slices[-1][0] >= self._seconds / _SLICES:
-            slices.append([now, 0, 0])
-        slices[-1][1] += 1
+            slices.append([now, 0.0, 0.0])
+        slices[-1][1] += 1.0
         self.calls += 1
         if failed:
-            slices[-1][2] += 1
+            slices[-1][2] += 1.0
             self.failures += 1
 
     def clear(self) -> None:

@@ -80,12 +80,12 @@ def _pause_s(policy: model.ErrorPolicy, number: int, error: CalloutError, call: 
 
 def longest_pause_ms(backoff: model.Backoff, number: int) -> float:
     """The bound of the pause before a retry, the first of which has the number 0."""
-    bound: float = backoff.initial_ms
+    bound = float(backoff.initial_ms)
     for _ in range(number):
         if bound >= backoff.max_ms:
             break
         bound *= backoff.factor
-    return min(bound, backoff.max_ms)
+    return min(bound, float(backoff.max_ms))
 
 
 def longest_pauses_ms(policy: model.ErrorPolicy) -> float:
