@@ -111,7 +111,7 @@ def _show(context: ssl.SSLContext, own: ClientCertificate) -> None:
     except _KeyIsEncrypted:
         raise TransportError("tls", "TLS failed: the client key is encrypted; it must have no passphrase") from None
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if _openssls_reason(error) == "KEY_VALUES_MISMATCH":
             reason = "the client key does not belong to the client certificate"
         else:
             reason = "the client certificate or its key is broken PEM"
@@ -132,6 +132,13 @@ def _reason(error: ssl.SSLError) -> str:
         return f"certificate not accepted: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLEOFError):
         return "the peer closed the connection"
-    if error.reason == "WRONG_VERSION_NUMBER":
+    reason = _openssls_reason(error)
+    if reason == "WRONG_VERSION_NUMBER":
         return "the peer does not speak TLS on this port (wrong version number)"
-    return (error.reason or str(error)).replace("_", " ").lower()
+    return (reason or str(error)).replace("_", " ").lower()
+
+
+def _openssls_reason(error: ssl.SSLError) -> str | None:
+    """OpenSSL's name of the reason; in spite of its declared type it may be missing."""
+    reason: str | None = getattr(error, "reason", None)
+    return reason
