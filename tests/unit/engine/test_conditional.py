@@ -150,3 +150,23 @@ def test_a_skipped_callout_has_a_line_in_the_log(caplog: pytest.LogCaptureFixtur
     engine.instance({"callouts": [callout("a", when="$(nil)")]}).access(KongDouble())
     engine.close()
     assert [record.getMessage() for record in caplog.records] == ["[request-id] callout a: skipped"]
+
+
+def test_forgiveness_ends_with_the_expression(engine: Engine, access: Access) -> None:
+    """While an expression that reads a skipped callout waits for Kong, others are as strict as ever."""
+    SendingDouble(engine)
+    strict = {"callouts": [], "upstream": headers(X_A="$(nothing.there)")}
+    answers: list[Any] = []
+
+    def path() -> str:
+        answers.append(access(strict).answer)
+        return "/x"
+
+    forgiving = headers(
+        X_A="$(callouts.a.response.body.x or kong.request.get_path() .. tostring(callouts.a.response.y))"
+    )
+    config = {"callouts": [callout("a", when="$(nil)")], "upstream": forgiving}
+    kong = access(config, KongDouble(kong__request__get_path=path))
+    assert kong.written("kong.service.request.set_header") == [("X-A", "/xnil")]
+    assert [answer[0] for answer in answers] == [500]
+    assert access(strict).answer[0] == 500  # type: ignore[index]

@@ -15,7 +15,7 @@ from request_callout.config.settings import Settings
 from request_callout.engine import Engine, Instance
 from request_callout.transport import OutgoingRequest, TransportError
 from tests.unit.engine.conftest import Access
-from tests.unit.engine.gevent_callee import PATIENCE_S, until
+from tests.unit.engine.gevent_callee import PATIENCE_S, Clock, engine_with, until
 from tests.unit.engine.kong_double import KongDouble
 from tests.unit.engine.sending_double import SendingDouble, path_of
 
@@ -469,3 +469,69 @@ def held(engine: Engine) -> int:
     state._runtime.gccollect()
     state._runtime.gccollect()
     return state._memory_used()
+
+
+def test_a_response_may_be_called_an_error(engine: Engine, access: Access) -> None:
+    """``error.when`` judges each element by its own response, with ``item`` at hand."""
+    SendingDouble(engine, lambda request: (200, {"ok": path_of(request) != "/p/2"}))
+    when = "$(not callouts.a.response.body.ok and index == item)"
+    kong = access({"callouts": [each(request={"error": {"when": when, "on_error": "continue"}})]})
+    assert ["error" in one for one in items_of(kong)] == [False, True, False]
+
+
+def test_a_fallback_stands_in_element_by_element(engine: Engine, access: Access) -> None:
+    """The fallback of a failed element is made for it, and the error stands beside it."""
+    SendingDouble(engine, failing("/p/2"))
+    error = {"http_statuses": [500], "on_error": "continue", "fallback": {"status": 203, "body": '{"n": $(item)}'}}
+    items = items_of(access({"callouts": [each(request={"error": error})]}))
+    assert [(one["status"], one["body"].get("n")) for one in items] == [(200, None), (203, 2), (200, None)]
+    assert ["error" in one for one in items] == [False, True, False]
+
+
+def test_credentials_by_the_element(engine: Engine, access: Access) -> None:
+    """Templates of ``request.auth`` see the element."""
+    double = SendingDouble(engine, failing())
+    auth = {"type": "bearer", "token": "t-$(item)"}
+    access({"callouts": [each(request={"auth": auth}, limits={"concurrency": 1})]})
+    assert [dict(one.headers)["Authorization"] for one in double.sent] == ["Bearer t-1", "Bearer t-2", "Bearer t-3"]
+
+
+def test_a_stale_element_is_refreshed_as_itself(access: Access) -> None:
+    """What is fetched anew in the background is for the same element, and sees it."""
+    clock = Clock()
+    engine = engine_with(clock)
+    double = SendingDouble(engine, failing())
+    own = {"ttl": "$(item == 2 and 10 or 1000)", "stale_while_revalidate": 1000}
+    script = "kong.ctx.shared.callouts.a.response.note = kong.ctx.shared.callouts.a.item"
+    config = {
+        "__plugin_id": "p",
+        "callouts": [each(cache=own, response={"by_lua": script})],
+        "cache": {"strategy": "memory"},
+    }
+    instance = engine.instance(config)
+    assert isinstance(instance, Instance), instance.problems
+    instance.access(KongDouble())
+    clock.now += 20
+    kong = KongDouble()
+    instance.access(kong)
+    assert [one["note"] for one in items_of(kong)] == [1, 2, 3]
+    engine.background.join(PATIENCE_S)
+    assert double.paths[3:] == ["/p/2"]
+    clock.now += 5
+    instance.access(KongDouble())
+    engine.background.join(PATIENCE_S)
+    assert len(double.sent) == 4
+    engine.close()
+
+
+def test_an_end_of_the_request_ends_its_elements(engine: Engine) -> None:
+    """When a callout beside it ends the request, the elements in flight end too, and none is begun."""
+    gate = Gate()
+    double = SendingDouble(engine, gate)
+    ends = {"name": "z", "request": {"url": "http://callee.test/z"}, "depends_on": []}
+    first = {"name": "exit", "request": {"url": "$(nothing.there)"}, "depends_on": []}
+    event, kong = spawned(engine, {"callouts": [first, each(limits={"concurrency": 2}), ends]})
+    event.get(timeout=PATIENCE_S)
+    assert kong.answer is not None
+    assert (kong.answer[0], gate.now) == (500, 0)
+    assert len(double.sent) <= 3
