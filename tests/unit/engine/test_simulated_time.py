@@ -24,12 +24,16 @@ def test_no_time_passes_while_something_can_run() -> None:
     time = SimulatedTime()
     seen: list[float] = []
 
+    def hand_on(awaited: Event, then: Event) -> None:
+        awaited.wait()
+        then.set()
+
     def chain() -> None:
         sleeper = gevent.spawn(time.sleep, 1)
         first = event = Event()
         for _ in range(100):
             following = Event()
-            gevent.spawn(lambda awaited, then: (awaited.wait(), then.set()), event, following)
+            gevent.spawn(hand_on, event, following)
             event = following
         first.set()
         event.wait()
