@@ -22,7 +22,7 @@ from tests.servers.redis_server import HOST, running
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMAND = re.compile(
-    r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo|cache)\b[^\n#>|&]*)", re.MULTILINE
+    r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo|cache|convert)\b[^\n#>|&]*)", re.MULTILINE
 )
 
 

@@ -43,6 +43,7 @@ _ENDPOINT_FIELDS = frozenset(
         "concurrent_calls",
     }
 )
+_KNOWN_PROXY = (("strategy", "parallel"), ("strategy", "sequential"), ("combiner", "default"))
 _MERGED_ENCODINGS = ("json", "json-collection")
 
 
@@ -158,7 +159,7 @@ def _proxy_settings(endpoint: Mapping[str, Any], place: str, report: Report) -> 
             continue
         found = value
         for member, one in value.items():
-            known = member in ("sequential", "strategy") or (member, one) == ("combiner", "default")
+            known = member == "sequential" or (member, one) in _KNOWN_PROXY
             if not known and not _is_comment(member):
                 leave_out(f"{PROXY}.{member}", f'{place}."{name}".{member}', report)
     return found

@@ -94,7 +94,7 @@ def test_merged_backends_may_fail_one_by_one() -> None:
 def test_times(timeout: str | None, count: int, total_ms: int, deadline_ms: int | None) -> None:
     """An endpoint's timeout bounds all of it; in a merge a backend has 85 % of it, as in KrakenD."""
     backends = [{"group": f"g{number}"} for number in range(count)]
-    more = {} if timeout is None else {"timeout": timeout}
+    more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     config = configuration(*backends, **more)
     assert config["callouts"][0]["request"]["http_opts"]["timeouts"] == {"total": total_ms}
     assert config.get("deadline_ms") == deadline_ms
@@ -172,7 +172,7 @@ def test_hosts() -> None:
     assert told(krakend(endpoint({"host": ["https://a", "https://b"]}))) == ["endpoints[1].backend[1].host"]
 
 
-SEQUENTIAL = {"extra_config": {"proxy": {"sequential": True}}}
+SEQUENTIAL: dict[str, Any] = {"extra_config": {"proxy": {"sequential": True}}}
 
 
 def test_sequential_backends_wait_for_each_other() -> None:
@@ -260,6 +260,10 @@ def test_no_op_is_proxied() -> None:
         ),
         (krakend(endpoint({}), endpoint({"url_pattern": "/{JWT.sub}"})), ["endpoints[2].backend[1].url_pattern"]),
         (krakend(endpoint({}), endpoint({}, path="/x/*")), ["endpoints[2].endpoint"]),
+        (
+            krakend(endpoint({}, extra_config={"proxy": {"strategy": "fallback"}})),
+            ['endpoints[1].extra_config."proxy".strategy'],
+        ),
         (krakend(endpoint({"encoding": "rss"})), ["endpoints[1].backend[1].encoding"]),
         (krakend(endpoint({}, output_encoding="xml")), ["endpoints[1].output_encoding"]),
         (krakend(endpoint({}, concurrent_calls=3)), ["endpoints[1].concurrent_calls"]),

@@ -128,7 +128,7 @@ def test_a_sequence_ends_with_the_backend_that_fails(running: Running, backends:
 
 def test_shapes(running: Running) -> None:
     """target, allow, deny, mapping and collections give what KrakenD's documents show for them."""
-    endpoints = [
+    endpoints: list[tuple[str, dict[str, Any]]] = [
         ("target", {"target": "data"}),
         ("allow", {"allow": ["id", "address.city", "gone.x"]}),
         ("deny", {"deny": ["email", "address.zip", "id.x"]}),
