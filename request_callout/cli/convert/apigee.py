@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from request_callout.cli.convert.apigee_callout import api_timeout_ms
 from request_callout.cli.convert.apigee_flow import Step, plugin_config
 from request_callout.cli.convert.report import Report, Unconvertible
 from request_callout.cli.convert.xml_source import Element, parsed
@@ -107,6 +108,9 @@ def _route(
         requests += _steps(target, None, "Request", policies, report)
         responses = [*_steps(target, None, "Response", policies, report), *responses]
     config = plugin_config(requests, responses, policies, has_target=url is not None, report=report)
+    deadline = api_timeout_ms(endpoint, report)
+    if deadline is not None and config["callouts"]:
+        config["deadline_ms"] = deadline
     route: dict[str, Any] = {"name": name}
     if condition.path is None:
         route["paths"] = [base]

@@ -13,6 +13,7 @@ from request_callout.cli.convert.xml_source import Element
 
 _DEFAULT_CONNECT_MS = 3000
 _DEFAULT_IO_MS = 55_000
+_LONGEST_DEADLINE_MS = 55_000
 _CODES = re.compile(r"([1-5])xx\Z|(\d{3})\Z", re.IGNORECASE)
 _WHOLE_PATTERN = re.compile(r"\{([A-Za-z_][\w.\-]*)\}\Z")
 
@@ -145,6 +146,18 @@ def _property(connection: Element, name: str) -> Element | None:
 
 def _number(element: Element | None) -> int | None:
     return int(element.text) if element is not None and element.text.isascii() and element.text.isdigit() else None
+
+
+def api_timeout_ms(endpoint: Element, report: Report) -> int | None:
+    """The time that a proxy endpoint gives to all of a request, as far as callouts may have it."""
+    connection = endpoint.first("HTTPProxyConnection")
+    found = None if connection is None else _property(connection, "api.timeout")
+    time_ms = _number(found)
+    if found is None or not time_ms:
+        return None
+    why = "there it is the time of the whole proxy, here that of all callouts"
+    report.differs(found.place, "api.timeout", why, "set the times of the service too")
+    return min(time_ms, _LONGEST_DEADLINE_MS)
 
 
 def extract_variables(policy: Element, variables: Variables, report: Report) -> None:

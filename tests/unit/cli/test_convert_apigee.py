@@ -255,6 +255,16 @@ def test_options_of_the_connection() -> None:
     assert options == {"timeouts": {"connect": 3000, "write": 5000, "read": 5000}, "ssl_verify": False}
 
 
+def test_the_time_of_a_proxy(tmp_path: Path) -> None:
+    """The time that a proxy gives to a request becomes that of all callouts, as long as it may be."""
+    times = "</BasePath><Properties><Property name='api.timeout'>{}</Property></Properties>"
+    for given, expected in (("9000", 9000), ("120000", 55_000)):
+        text = PROXY.replace("</BasePath>", times.format(given))
+        source = bundle(tmp_path, {**BUNDLE, "apiproxy/proxies/default.xml": text})
+        configurations = loaded(yaml.safe_load(convert(source).stdout))
+        assert [one.deadline_ms for one in configurations] == [expected, expected]
+
+
 def test_the_client_request_sent_on() -> None:
     """A callout whose request is the client's own forwards headers, query and body."""
     request = policy(callout_policy(more='<Request variable="request"/>'))["request"]
