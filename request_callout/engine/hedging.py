@@ -16,7 +16,7 @@ from request_callout.engine.context import CalloutResponse
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
-_Outcome: TypeAlias = "tuple[CalloutResponse | None, BaseException | None]"
+_Outcome: TypeAlias = "tuple[CalloutResponse | None, Exception | None]"
 
 
 def hedge(following: Handler, after_ms: int) -> Handler:
@@ -39,25 +39,32 @@ def _race(call: Call, following: Handler, after_s: float) -> CalloutResponse | N
     began_at = call.run.instance.engine.clock()
     running = [gevent.spawn(_attempt, call, following, ended)]
     try:
-        try:
-            response, error = ended.get(timeout=after_s)
-        except Empty:
+        outcome = _next(ended, after_s)
+        if outcome is None:
             running.append(gevent.spawn(_attempt, call, following, ended))
-            response, error = ended.get()
-            if isinstance(error, CalloutError):
-                response, error = ended.get()
+            outcome = ended.get()
+            if isinstance(outcome[1], CalloutError):
+                outcome = ended.get()
     finally:
         gevent.killall(running)
     call.requested_at = began_at  # that of the earlier attempt: which of them was answered makes the age no shorter
+    response, error = outcome
     if error is not None:
         raise error
     return response
 
 
+def _next(ended: SimpleQueue[_Outcome], within_s: float) -> _Outcome | None:
+    try:
+        return ended.get(timeout=within_s)
+    except Empty:
+        return None
+
+
 def _attempt(call: Call, following: Handler, ended: SimpleQueue[_Outcome]) -> None:
     try:
         response = following(call)
-    except BaseException as error:  # handed to the greenlet that waits for it
+    except Exception as error:  # handed to the greenlet that waits for it
         ended.put((None, error))
     else:
         ended.put((response, None))
