@@ -14,7 +14,7 @@ from request_callout import __version__, values
 
 _COMMANDS = {
     "cache": "Look into the responses that are kept in Redis, and clear them.",
-    "convert": "Turn Enterprise, KrakenD and Apigee configurations into ones for this plugin.",
+    "convert": "Convert configurations of Enterprise, KrakenD and Apigee.",
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
