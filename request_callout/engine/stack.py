@@ -2,7 +2,7 @@
 
 Each layer takes the next handler and gives a handler back. A layer whose configuration is absent is not in the stack.
 Those of the cache are in ``caching``, those of errors in ``fallback``, ``total``, ``retrying``, ``breaker``,
-``hedging`` and ``judging``.
+``hedging`` and ``judging``, the outermost in ``conditional`` and ``for_each``.
 """
 
 from __future__ import annotations
