@@ -5,6 +5,7 @@ Only for methods that are idempotent (RFC 9110 section 9.2.2): both attempts may
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeAlias
 
 import gevent
@@ -37,11 +38,13 @@ def hedge(following: Handler, after_ms: int) -> Handler:
 def _race(call: Call, following: Handler, after_s: float) -> CalloutResponse | None:
     ended: SimpleQueue[_Outcome] = SimpleQueue()
     began_at = call.run.instance.engine.clock()
-    running = [gevent.spawn(_attempt, call, following, ended)]
+    # Bound to what they need: a kill takes a greenlet's arguments from it, which compiled functions only borrow.
+    attempt = partial(_attempt, call, following, ended)
+    running = [gevent.spawn(attempt)]
     try:
         outcome = _next(ended, after_s)
         if outcome is None:
-            running.append(gevent.spawn(_attempt, call, following, ended))
+            running.append(gevent.spawn(attempt))
             outcome = ended.get()
             if isinstance(outcome[1], CalloutError):
                 outcome = ended.get()

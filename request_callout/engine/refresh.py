@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 from request_callout.engine.answer import CalloutError, Ended
 from request_callout.engine.cache_policy import CachePolicy
@@ -32,7 +33,8 @@ def refreshing(handler: Handler, policy: CachePolicy) -> Refresh:
             later = _detached(call)
             policy.mark(later, "miss")
             later.flight = engine.flights.open(key)
-            engine.background.spawn(_refresh, later, handler, policy)
+            # Bound to what it needs: a kill takes a greenlet's arguments from it, which compiled functions only borrow.
+            engine.background.spawn(partial(_refresh, later, handler, policy))
 
     return begin
 
