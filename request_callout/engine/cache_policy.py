@@ -178,8 +178,8 @@ class CachePolicy:
             why = f"{text.where}: it gave {value if isinstance(value, (int, float)) else type(value).__name__}"
         except ScriptError as error:
             value, why = None, str(error)
-        except PdkError as error:
-            value, why = None, f"{text.where}: {error}"
+        except PdkError as refused:
+            value, why = None, f"{text.where}: {refused}"
         ttl_s = seconds(value)
         if ttl_s <= 0:
             self.warn(call, "its response is not kept", why)

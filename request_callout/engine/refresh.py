@@ -60,8 +60,8 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
         call.failure = error.message
     except ConnectionLost:
         call.failure = "a script needs Kong, which is not there for a refresh"
-    except (Ended, ScriptError, PdkError) as error:
-        call.failure = str(error)
+    except (Ended, ScriptError, PdkError) as ended:
+        call.failure = str(ended)
     except Exception:
         call.failure = "unexpected error"
         _log.exception("callout %s: unexpected error while its response was fetched anew", call.name)

@@ -123,15 +123,22 @@ def test_a_killed_leader_is_followed_by_one(engine: Engine, callee: Callee) -> N
 def test_an_internal_error_of_the_leader_is_its_own(engine: Engine, callee: Callee) -> None:
     """What is no error of the callee is not handed to the others: they fetch for themselves."""
     instance = configured(engine, callout(callee))
-    send, broken = engine.transport.send, iter([True])
+    transport = engine.transport
 
-    def break_once(request: Any) -> Any:
-        response = send(request)
-        if next(broken, False):
-            raise RuntimeError("broken")
-        return response
+    class BrokenOnce:
+        def __init__(self) -> None:
+            self.broken = iter([True])
 
-    engine.transport.send = break_once  # type: ignore[method-assign]
+        def send(self, request: Any) -> Any:
+            response = transport.send(request)
+            if next(self.broken, False):
+                raise RuntimeError("broken")
+            return response
+
+        def close(self) -> None:
+            transport.close()
+
+    engine.transport = BrokenOnce()
     leader, *followers = spawned(instance, 3)
     callee.gate.set()
     assert seen([leader])[0].kong.answer[0] == 500  # type: ignore[index]
