@@ -133,4 +133,4 @@ def log_call(call: Call, run: Run) -> None:
         cache = f", cache {call.cache}" if call.cache else ""
         url = _logged_url(call) or "-"
         line = f"{call.method} {url}: {outcome}, {call.latency_ms:.1f} ms, {call.attempts} attempts{cache}"
-        _log.info("[%s] callout %s: %s", run.request_id(), call.name, run.instance.redact(line))
+        run.tell(f"callout {call.name}: {run.instance.redact(line)}")
