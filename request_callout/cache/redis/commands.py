@@ -38,6 +38,9 @@ class Commands(ABC):
     def _masters(self, deadline: float) -> Sequence[Pool]:
         """The servers that have all keys between them."""
 
+    def _doubt(self, server: Pool) -> None:
+        """Find out anew what is where, before the next command: this server failed."""
+
     def get(self, key: str) -> bytes | None:
         value: bytes | None = self._run(key, ("GET", key), self._deadline(), writing=False)
         return value
@@ -55,7 +58,11 @@ class Commands(ABC):
     def ping(self) -> None:
         deadline = self._deadline()
         for server in self._readers(deadline):
-            server.call(("PING",), deadline)
+            try:
+                server.call(("PING",), deadline)
+            except (RedisError, OSError):
+                self._doubt(server)  # or a failover would not be noticed as long as there are only pings
+                raise
 
     def scan(self, match: str) -> Iterator[str]:
         for server in self._masters(self._deadline()):
