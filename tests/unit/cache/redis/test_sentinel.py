@@ -118,7 +118,7 @@ def test_the_death_of_the_master_is_followed(group: Sentinels, end: Any) -> None
 
 def test_a_failover_is_noticed_by_pings_alone(group: Sentinels) -> None:
     """A client that only asks for signs of life gets one soon after the replica has become the master."""
-    with client_of(group, **timeouts(SHORT_MS)) as client:
+    with client_of(group, "master", **timeouts(SHORT_MS)) as client:
         client.ping()
         group.servers[0].kill()
         with pytest.raises((RedisError, OSError)):
