@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import struct
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,8 @@ connection is, and Redis holds it in its buffers beside its memory."""
 WRITE_PAUSE_S = 1.0
 _LONGEST_TTL_MS = 10 * 365 * 86_400_000  # what can be added to Redis's clock in any case
 _TOKEN_BYTES = 16
+_GIVEN_AT = struct.Struct(">d")
+"""What a token begins with: when the lease was given, by the clock of its holder."""
 
 
 class RedisStore:
@@ -71,13 +74,19 @@ class RedisStore:
             self._reports.takes_writes()
 
     def lease(self, key: str, lease_s: float) -> Lease | None:
-        """See ``Store``; one that nobody respects, at once, while the Redis can't be used or written."""
+        """See ``Store``; one that nobody respects, at once, while the Redis can't be used or written.
+
+        So is one whose holder got it before the Redis was gone for a while: most likely it could not be released, and
+        what was fetched with it could not be stored.
+        """
         if not self._may_write() or not lease_s > 0:
             return OwnLease()
         turn = self._circuit.turn
         lease = _RedisLease(self._client, self._circuit, lease_name(entry_name(key)))
         try:
             won = self._client.acquire(lease.name, lease.token, _ms(lease_s))
+            if not won and time.time() - self._circuit.mended_at < lease_s and self._is_left_over(lease.name):
+                return OwnLease()
         except Exception as error:
             self._failed(error, turn, writing=True)
             return OwnLease()
@@ -94,6 +103,10 @@ class RedisStore:
     def ending(self) -> Callable[[], None]:
         """What closes all connections; it does not hold the store."""
         return partial(_end, self._circuit, self._client)
+
+    def _is_left_over(self, name: str) -> bool:
+        token = self._client.get(name)
+        return token is not None and _given_at(token) < self._circuit.mended_at
 
     def _value(self, response: CachedResponse) -> bytes | None:
         value = None
@@ -131,7 +144,7 @@ class _RedisLease:
 
     def __init__(self, client: RedisClient, circuit: Circuit, name: str) -> None:
         self.name = name
-        self.token = secrets.token_bytes(_TOKEN_BYTES)
+        self.token = _GIVEN_AT.pack(time.time()) + secrets.token_bytes(_TOKEN_BYTES)
         self._client = client
         self._circuit = circuit
         self._released = False
@@ -148,6 +161,11 @@ class _RedisLease:
                 self._client.release(self.name, self.token)
             except Exception:
                 return  # its time will end it
+
+
+def _given_at(token: bytes) -> float:
+    given_at: float = _GIVEN_AT.unpack_from(token)[0] if len(token) >= _GIVEN_AT.size else float("-inf")
+    return given_at
 
 
 def _end(circuit: Circuit, client: RedisClient) -> None:
