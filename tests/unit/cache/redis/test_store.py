@@ -248,6 +248,18 @@ def test_a_lease_of_a_dead_redis_is_left(own_server: RedisServer, own_store: Red
     assert calls(own_server, "eval") == 0
 
 
+def test_a_lease_is_released_after_an_outage(own_server: RedisServer, own_store: RedisStore) -> None:
+    """A lease whose release met an outage is released when the Redis is back, not only when its time is over."""
+    lease = own_store.lease("k", 60)
+    assert lease is not None
+    own_server.freeze()
+    assert own_store.get("k") is None
+    lease.release()
+    gevent.idle()
+    own_server.thaw()
+    until(lambda: own_server.command("EXISTS", lease_name(entry_name("k"))) == 0, "the release")
+
+
 def test_a_frozen_redis_is_found_again(
     own_server: RedisServer, own_store: RedisStore, caplog: pytest.LogCaptureFixture
 ) -> None:
