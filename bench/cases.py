@@ -49,6 +49,11 @@ def cached(url: str) -> dict[str, Any]:
     return {**token_injection(url), "cache": {"strategy": "memory", "cache_ttl": 3600}}
 
 
+def fixed(_url: str) -> dict[str, Any]:
+    """The same header without any callout."""
+    return {**SCOPE, "callouts": [], "upstream": {"headers": {"custom": {"Authorization": "Bearer $('token')"}}}}
+
+
 def cached_in(redis: Mapping[str, Any], url: str, number: int = 0, ttl: str = "3600") -> dict[str, Any]:
     """The same work, the token taken from Redis; each number has an entry of its own."""
     config = token_injection(url)

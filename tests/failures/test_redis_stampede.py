@@ -35,7 +35,7 @@ class Stampede:
 
     def __init__(self, folder: Path, workers: int, cache: Mapping[str, Any]) -> None:
         self.states: Counter[str] = Counter()
-        self._begun = 0
+        self._asking = 0
         self._lock = threading.Lock()
         self._together = threading.Barrier(REQUESTS)
         self._callee = Callee(Reply())
@@ -64,20 +64,23 @@ class Stampede:
         kong = connect(self._server.path)
         instance = kong.start(self._config)
         self._together.wait()
-        kong.begin_event(instance)
-        with self._lock:
-            self._begun += 1
-            last = self._begun == REQUESTS
-        if last:
-            self._check_workers()
-        calls = list(kong.calls({"kong.request.get_raw_query": "key=all"}))
+        calls = kong.event(instance, self._answer)
         (headers,) = (args[0] for name, args in calls if name == "kong.service.request.set_headers")
         with self._lock:
             self.states[headers["X-Cache"] if headers["X-Value"] == "value" else "wrong"] += 1
         kong.sock.close()
 
+    def _answer(self, name: str, _args: tuple[Any, ...]) -> str | None:
+        if name == "kong.client.get_consumer":  # the last thing that the key needs
+            with self._lock:
+                self._asking += 1
+                last = self._asking == REQUESTS
+            if last:
+                self._check_workers()
+        return "key=all" if name == "kong.request.get_raw_query" else None
+
     def _wait_for_all(self) -> None:
-        until(lambda: self._begun == REQUESTS, "all requests to be begun")
+        until(lambda: self._asking == REQUESTS, "all requests to need the cache")
 
     def _check_workers(self) -> None:
         """No worker has so few of the connections that another one could have done it alone."""
@@ -97,7 +100,7 @@ def check_one_callout(folder: Path, workers: int, cache: Mapping[str, Any]) -> N
     print(dict(states))
     assert states["miss"] == 1
     assert states["coalesced"] + states["hit"] == REQUESTS - 1
-    assert states["coalesced"] > REQUESTS / 10
+    assert states["coalesced"] > REQUESTS / 2
 
 
 def test_one_worker_with_the_memory_cache(tmp_path: Path) -> None:
