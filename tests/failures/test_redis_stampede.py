@@ -19,6 +19,8 @@ from tests.servers.redis_server import HOST, running
 from tests.unit.server.processes import connect
 
 REQUESTS = 1000
+TIMEOUTS = ("connect_timeout", "send_timeout", "read_timeout")
+"""A Redis that a busy machine makes slow must not count as one that is down: then each worker calls for itself."""
 
 
 @pytest.fixture(autouse=True)
@@ -111,4 +113,5 @@ def test_one_worker_with_the_memory_cache(tmp_path: Path) -> None:
 def test_two_workers_with_an_empty_redis(tmp_path: Path) -> None:
     """A thousand equal requests at once on two workers are one callout."""
     with running() as redis:
-        check_one_callout(tmp_path, 2, {"strategy": "redis", "redis": {"host": HOST, "port": redis.port}})
+        where = {"host": HOST, "port": redis.port, **dict.fromkeys(TIMEOUTS, 20_000)}
+        check_one_callout(tmp_path, 2, {"strategy": "redis", "redis": where})
