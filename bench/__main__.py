@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import native, parts
+from bench import native, outages, parts
 from bench.chart import draw
 from bench.report import Part, show, write_json
 
@@ -19,7 +19,7 @@ from bench.report import Part, show, write_json
 def main() -> None:
     """Run the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    names = ("events", "stack", "cache", "side_by_side", "growth", "memory", "workers", "native")
+    names = ("events", "stack", "cache", "side_by_side", "growth", "memory", "workers", "outages", "native")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (5)")
     parser.add_argument("--long", action="store_true", help="200,000 events for the memory")
@@ -39,6 +39,7 @@ def main() -> None:
         "growth": parts.growth,
         "memory": functools.partial(parts.memory, long=given.long),
         "workers": parts.workers,
+        "outages": outages.measure,
         "native": native.measure,
     }
     done: dict[str, Part] = {}
