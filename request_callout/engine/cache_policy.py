@@ -190,6 +190,10 @@ class CachePolicy:
                     response.body = json.decode(entry.raw_body) if entry.raw_body else None
                 except json.NotJsonError:
                     return None
+        kept = entry.tables.get(response.decoded)
+        if kept is None:
+            kept = entry.tables[response.decoded] = Kept(response.table())
+        response.kept = kept
         return response
 
     def judged(self, response: CalloutResponse) -> CalloutResponse:

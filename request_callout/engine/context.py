@@ -13,7 +13,7 @@ from request_callout.engine.expression import UNKNOWN, Path
 from request_callout.engine.params import Params, without_secrets
 from request_callout.lua import Headers, Host, Lua, LuaContext, Script, Uses
 from request_callout.lua.host import ScriptError
-from request_callout.values import Value, text
+from request_callout.values import Kept, Value, text
 
 if TYPE_CHECKING:
     from request_callout.engine.client import ClientRequest
@@ -29,6 +29,8 @@ class CalloutResponse:
     headers: dict[str, str | list[str]]
     raw_body: bytes
     body: Value = _UNSET
+    kept: Kept | None = None
+    """The table of a response that many requests get: not to be changed."""
 
     @property
     def decoded(self) -> bool:
@@ -36,6 +38,8 @@ class CalloutResponse:
 
     def table(self) -> dict[str, Value]:
         """The table ``response``."""
+        if self.kept is not None:
+            return self.kept
         result: dict[str, Value] = {"status": self.status, "headers": Headers(self.headers)}
         body = self.body if self.decoded else text(self.raw_body)
         if body is not None:
@@ -195,8 +199,9 @@ class Context:
         self.records[name] = record
         if record.response is None:
             return
+        if record.not_stored:
+            record.response = {key: value for key, value in record.response.items() if key not in record.not_stored}
         for key in record.not_stored:
-            record.response.pop(key, None)
             if name in self._in_lua and self._lua is not None:
                 self._lua.set(("callouts", name, "response", key), None)
 
