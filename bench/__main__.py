@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import native, parts, resilience
+from bench import native, outages, parts, resilience
 from bench.chart import draw
 from bench.report import Part, show, write_json
 
@@ -28,6 +28,7 @@ def main() -> None:
         "growth",
         "memory",
         "workers",
+        "outages",
         "native",
         "outage_of_callee",
         "hedging",
@@ -52,6 +53,7 @@ def main() -> None:
         "growth": parts.growth,
         "memory": functools.partial(parts.memory, long=given.long),
         "workers": parts.workers,
+        "outages": outages.measure,
         "native": native.measure,
         "outage_of_callee": functools.partial(resilience.outage_of_callee, long=given.long),
         "hedging": resilience.hedging,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 RESULTS: dict[str, Any] = {
@@ -46,6 +47,18 @@ def by_script(url: str) -> dict[str, Any]:
 def cached(url: str) -> dict[str, Any]:
     """The same work, the token taken from the memory cache."""
     return {**token_injection(url), "cache": {"strategy": "memory", "cache_ttl": 3600}}
+
+
+def fixed(_url: str) -> dict[str, Any]:
+    """The same header without any callout."""
+    return {**SCOPE, "callouts": [], "upstream": {"headers": {"custom": {"Authorization": "Bearer $('token')"}}}}
+
+
+def cached_in(redis: Mapping[str, Any], url: str, number: int = 0, ttl: str = "3600") -> dict[str, Any]:
+    """The same work, the token taken from Redis; each number has an entry of its own."""
+    config = token_injection(url)
+    config["callouts"][0]["cache"] = {"ttl": ttl, "vary_on": [str(number)]}
+    return {**config, "cache": {"strategy": "redis", "redis": dict(redis)}}
 
 
 def early_exit(url: str) -> dict[str, Any]:

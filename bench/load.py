@@ -10,7 +10,7 @@ import select
 import socket
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -159,6 +159,14 @@ class Load:
     p99_us: float
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """When an event began, a moment of ``time.perf_counter()``, and how long it took, in seconds."""
+
+    began_s: float
+    took_s: float
+
+
 class Driver:
     """Connections of Kong to one server, kept from run to run; ``instances`` are used in turn."""
 
@@ -176,21 +184,32 @@ class Driver:
 
     def run(self, events: int) -> Load:
         """So many events; raises RuntimeError if the server gives up or nothing moves for a minute."""
-        instances, times, left = self._instances, [], events
+        cpu, started = self._server.cpu_s(), time.perf_counter()
+        times = [event.took_s for event in self.events(range(events, 0, -1))]
+        took = time.perf_counter() - started
+        cpu = self._server.cpu_s() - cpu
+        quantiles = statistics.quantiles(times, n=100, method="inclusive")
+        return Load(events / took, cpu / events * 1e6, quantiles[49] * 1e6, quantiles[98] * 1e6)
+
+    def events(self, numbers: Iterable[int]) -> Iterator[Event]:
+        """An event for each number, which chooses its instance; raises as ``run``."""
+        instances = self._instances
+        upcoming = iter(numbers)
         poll = select.epoll()
         by_descriptor: dict[int, tuple[Connection, float]] = {}
 
-        def begin(connection: Connection) -> None:
-            nonlocal left
-            poll.register(connection.sock.fileno(), select.EPOLLIN)
+        def begin(connection: Connection) -> bool:
+            number = next(upcoming, None)
+            if number is None:
+                return False
             by_descriptor[connection.sock.fileno()] = (connection, time.perf_counter())
-            connection.begin(instances[left % len(instances)])
-            left -= 1
+            connection.begin(instances[number % len(instances)])
+            return True
 
-        cpu, started = self._server.cpu_s(), time.perf_counter()
         try:
-            for connection in self._connections[:events]:
-                begin(connection)
+            for connection in self._connections:
+                if begin(connection):
+                    poll.register(connection.sock.fileno(), select.EPOLLIN)
             while by_descriptor:
                 ready = poll.poll(60)
                 if not ready:
@@ -199,22 +218,13 @@ class Driver:
                     connection, began = by_descriptor[descriptor]
                     if not connection.advance():
                         continue
-                    now = time.perf_counter()
-                    times.append(now - began)
-                    if left and not connection.exited:
-                        by_descriptor[descriptor] = (connection, now)
-                        connection.begin(instances[left % len(instances)])
-                        left -= 1
-                        continue
+                    yield Event(began, time.perf_counter() - began)
                     del by_descriptor[descriptor]
-                    if left:  # a closed descriptor has left the poll by itself
-                        begin(connection)
+                    exited = connection.exited
+                    if begin(connection) and exited:  # a closed descriptor has left the poll by itself
+                        poll.register(connection.sock.fileno(), select.EPOLLIN)
         finally:
             poll.close()
-        took = time.perf_counter() - started
-        cpu = self._server.cpu_s() - cpu
-        quantiles = statistics.quantiles(times, n=100, method="inclusive")
-        return Load(events / took, cpu / events * 1e6, quantiles[49] * 1e6, quantiles[98] * 1e6)
 
     def close(self) -> None:
         """Close all connections."""

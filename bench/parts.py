@@ -14,6 +14,7 @@ from bench import cases
 from bench.load import Driver, Load, MsgPackConnection, median
 from bench.processes import ROOT, Measured, naive_server, plugin_server, service
 from bench.report import Part
+from tests.servers.redis_server import HOST, running
 
 
 def client(kind: str, url: str, at_once: int, calls: int = 1000) -> dict[str, float]:
@@ -100,18 +101,30 @@ def stack(rounds: int) -> Part:
 
 
 def cache(rounds: int) -> Part:
-    """A hit in the memory cache against a callout that is made."""
-    part = Part("c. Memory cache: a hit against no cache")
-    with service() as called, plugin_server() as ours:
+    """A hit against a callout that is made, of a service on this machine that answers at once."""
+    part = Part("c. A hit in the memory cache and in Redis against no cache: a callout of 0 ms")
+    with service() as called, plugin_server() as ours, running() as redis:
+        where = {"host": HOST, "port": redis.port}
         for connections in (1, 16):
             drivers = {
+                "no callout": (_driver(ours, cases.fixed(called.address), connections), 2000),
                 "no cache": (_driver(ours, cases.token_injection(called.address), connections), 2000),
-                "hit": (_driver(ours, cases.cached(called.address), connections), 2000),
+                "memory hit": (_driver(ours, cases.cached(called.address), connections), 2000),
+                "redis hit": (_driver(ours, cases.cached_in(where, called.address), connections), 2000),
             }
             loads, _ = in_turns(drivers, rounds)
+            nothing, none = loads["no callout"], loads["no cache"]
             for name, load in loads.items():
-                ratio = load.events_per_s / loads["no cache"].events_per_s
-                part.add(f"{name}, {connections} connections", **_figures(load), ratio=ratio)
+                ratio = load.events_per_s / none.events_per_s
+                of_callout = {
+                    "cpu_of_callout_ratio": (load.cpu_us - nothing.cpu_us) / (none.cpu_us - nothing.cpu_us),
+                    "time_of_callout_ratio": (load.p50_us - nothing.p50_us) / (none.p50_us - nothing.p50_us),
+                }
+                part.add(f"{name}, {connections} connections", **_figures(load), ratio=ratio, **of_callout)
+    part.note = (
+        "of callout: what is left when the event without any callout is taken off, against the same of a callout. CPU "
+        "is that of the plugin server: the called service and Redis have theirs beside it."
+    )
     return part
 
 

@@ -1,6 +1,7 @@
 """The service that callouts call: answers from memory, so that it costs as little as a Python server can.
 
-``/token`` gives a token as JSON, ``/delay/MS`` the same after that time, ``/bytes/N`` a JSON document of about N bytes.
+``/token`` gives a token as JSON, ``/delay/MS`` the same after that time, ``/bytes/N`` a JSON document of about N bytes;
+``/calls`` tells how many requests there were, itself included.
 Run as a process of its own: ``python -m bench.service`` prints the port that it listens on.
 """
 
@@ -25,7 +26,9 @@ def answer(path: bytes) -> tuple[float, bytes]:
 
 
 class Service(asyncio.Protocol):
-    """One connection."""
+    """One connection; ``calls`` counts the requests of all."""
+
+    calls = 0
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -44,12 +47,16 @@ class Service(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        delay_s, content = answer(data[data.index(b" ") + 1 : data.index(b" HTTP")].partition(b"?")[0])
+        Service.calls += 1
+        path = data[data.index(b" ") + 1 : data.index(b" HTTP")].partition(b"?")[0]
+        delay_s, content = answer(path) if path != b"/calls" else (0.0, b"HTTP/1.0 200 OK\r\n\r\n%d" % Service.calls)
         assert self._transport is not None
         if delay_s:
             asyncio.get_running_loop().call_later(delay_s, self._transport.write, content)
         else:
             self._transport.write(content)
+        if path == b"/calls":
+            self._transport.close()
 
 
 async def main() -> None:

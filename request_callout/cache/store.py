@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from request_callout.values import Kept
+
 NOT_DECODED: Any = object()
 """The body of an entry that was kept without being decoded."""
 
@@ -28,12 +30,14 @@ class CachedResponse:
     callout: str = ""
     plugin_id: str = ""
     varies: Mapping[str, str | None] = field(default_factory=dict)
+    tables: dict[str, Kept] = field(default_factory=dict, compare=False, repr=False)
+    """The table ``response`` of it by the format that its body was decoded by; what is made of it for Kong stays here."""
 
     @property
     def size_bytes(self) -> int:
-        """Roughly what it occupies; a decoded body is counted as four times its text."""
+        """Roughly what it occupies; a decoded body, and what is made of it, is six times its text."""
         headers = sum(len(name) + len(str(value)) for name, value in self.headers.items())
-        return 256 + headers + len(self.raw_body) * (1 if self.body is NOT_DECODED else 5)
+        return 256 + headers + len(self.raw_body) * (1 if self.body is NOT_DECODED else 7)
 
 
 class Lease(Protocol):

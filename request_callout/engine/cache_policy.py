@@ -192,14 +192,20 @@ class CachePolicy:
         response = CalloutResponse(entry.status, dict(entry.headers), entry.raw_body)
         if entry.status in self._errors:
             return None if self._own.negative_ttl_s is None else response
+        kept = entry.tables.get(self._format or "")
         if self._format is not None:
-            if self._format == "json" and entry.body is not NOT_DECODED:
+            if kept is not None:
+                response.body = kept.get("body")
+            elif self._format == "json" and entry.body is not NOT_DECODED:
                 response.body = entry.body
             else:
                 try:
                     response.body = decode_body(entry.raw_body, self._format, response.headers)
                 except UndecodableBody:
                     return None
+        if kept is None:
+            kept = entry.tables[self._format or ""] = Kept(response.table())
+        response.kept = kept
         return response
 
     def judged(self, response: CalloutResponse) -> CalloutResponse:

@@ -13,6 +13,7 @@ Part = Literal[
     "headers", "raw_query", "body", "captures", "content_type", "route", "service", "consumer", "groups", "request_id"
 ]
 
+REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
 _CALLS: dict[Part, Call] = {
     "headers": ("kong.request.get_headers", (1000,)),
     "raw_query": ("kong.request.get_raw_query", ()),
@@ -23,7 +24,7 @@ _CALLS: dict[Part, Call] = {
     "service": ("kong.router.get_service", ()),
     "consumer": ("kong.client.get_consumer", ()),
     "groups": ("kong.client.get_consumer_groups", ()),
-    "request_id": ("kong.nginx.get_var", ("kong_request_id",)),
+    "request_id": REQUEST_ID,
 }
 
 QueryValue = str | Literal[True]
@@ -48,6 +49,10 @@ class ClientRequest:
     def take_over(self, other: ClientRequest) -> None:
         """Know what has been read of this same request elsewhere."""
         self._values.update(other._values)
+
+    def has(self, name: Part) -> bool:
+        """Whether a part has been read."""
+        return name in self._values
 
     def part(self, name: Part) -> Any:
         """The value of one part, in the normal form of ``engine.kong``."""

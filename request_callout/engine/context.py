@@ -191,8 +191,9 @@ class Context:
         if record.response is None:
             self.skipped = self.skipped or type(record) is SkippedRecord
             return
+        if record.not_stored:
+            record.response = {key: value for key, value in record.response.items() if key not in record.not_stored}
         for key in record.not_stored:
-            record.response.pop(key, None)
             if name in self._in_lua and self._lua is not None:
                 self._lua.set(("callouts", name, "response", key), None)
 

@@ -12,7 +12,7 @@ Values are in one normal form on every protocol, given by ``request_callout.pdk`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 Call: TypeAlias = tuple[str, tuple[Any, ...]]
@@ -63,6 +63,9 @@ class Kong(Protocol):
     def write(self, method: str, *args: Any) -> None:
         """Queue a call whose result nobody needs; it goes out with the next read or at the end of the event."""
 
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        """Queue a call whose result is not waited for; ``told`` gets it by the end of the event, or else None."""
+
     def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
         """Queue the answer to the client (``kong.response.exit``): the last thing of the event.
 
@@ -82,6 +85,10 @@ class NoKong:
 
     def write(self, method: str, *args: Any) -> None:
         """Forget it."""
+
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        """There is no result."""
+        told(None)
 
     def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
         """Forget it."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from request_callout.engine.params import Params
 from request_callout.lua import Headers
-from request_callout.values import Value, text
+from request_callout.values import Kept, Value, text
 
 _UNSET: Any = object()
 
@@ -20,6 +20,8 @@ class CalloutResponse:
     headers: dict[str, str | list[str]]
     raw_body: bytes
     body: Value = _UNSET
+    kept: Kept | None = None
+    """The table of a response that many requests get: not to be changed."""
 
     @property
     def decoded(self) -> bool:
@@ -27,6 +29,8 @@ class CalloutResponse:
 
     def table(self) -> dict[str, Value]:
         """The table ``response``."""
+        if self.kept is not None:
+            return self.kept
         result: dict[str, Value] = {"status": self.status, "headers": Headers(self.headers)}
         body = self.body if self.decoded else text(self.raw_body)
         if body is not None:

@@ -71,6 +71,7 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     call.latency_ms = (time.monotonic() - started) * 1000
     if call.attempts or call.failure:
         log_call(call, call.run)
+        call.run.tell_held()
     if call.failure is not None:
         policy.warn(call, "its stale response could not be fetched anew", call.failure)
 

@@ -12,7 +12,7 @@ from request_callout.engine.answer import (
     Ended,
 )
 from request_callout.engine.call import Call
-from request_callout.engine.client import ClientRequest, Part
+from request_callout.engine.client import REQUEST_ID, ClientRequest, Part
 from request_callout.engine.context import Context
 from request_callout.engine.element import ElementContext
 from request_callout.engine.host import ScriptHost
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Run:
     """The state of one proxied request."""
 
-    __slots__ = ("_request_id", "calls", "client", "context", "deadline", "instance", "kong")
+    __slots__ = ("_held", "_origin", "_request_id", "calls", "client", "context", "deadline", "instance", "kong")
 
     def __init__(self, instance: Instance, kong: Kong) -> None:
         self.instance = instance
@@ -44,15 +44,43 @@ class Run:
         self.calls: list[Call] = []
         self.deadline = time.monotonic() + instance.deadline_ms / 1000
         self._request_id: str | None = None
+        self._held: list[str] = []
+        self._origin: Run | None = None
 
     def request_id(self) -> str:
         """Kong's id of the request, for log lines; ``-`` if it can't be had any more."""
         if self._request_id is None:
             try:
-                self._request_id = self.client.part("request_id") or "-"
+                found = self.client.part("request_id")
             except Exception:  # asked for while something else is being told: nothing may come in its way
-                self._request_id = "-"
-        return self._request_id
+                found = None
+            self._identify(found)
+        return self._request_id or "-"
+
+    def tell(self, line: str) -> None:
+        """Log a line of level info, with the request's id: once that is known, which is not worth a way to Kong."""
+        if self._request_id is None and self.client.has("request_id"):
+            self._identify(self.client.part("request_id"))
+        if self._request_id is None:
+            self._held.append(line)
+        else:
+            _log.info("[%s] %s", self._request_id, line)
+
+    def tell_held(self, *, kong_lives: bool = True) -> None:
+        """Log what waits for the request's id."""
+        if self._held:
+            if kong_lives:
+                self.kong.ask(REQUEST_ID, self._identify)
+            else:
+                self._identify(None)
+
+    def _identify(self, request_id: str | None) -> None:
+        origin = None if self._origin is None else self._origin._request_id
+        self._request_id = request_id or origin or "-"
+        held = list(self._held)
+        self._held.clear()
+        for line in held:
+            _log.info("[%s] %s", self._request_id, line)
 
     def consumer_groups(self) -> list[str]:
         """Ids of the consumer's groups, where the protocol can tell them."""
@@ -65,6 +93,7 @@ class Run:
         run = Run(self.instance, NoKong(self.kong.protocol))
         run.client.take_over(self.client)
         run.context = self.context.detached(run.context)
+        run._origin = self
         return run
 
     def for_element(self, name: str, item: Value, index: int) -> Run:
@@ -74,6 +103,7 @@ class Run:
         run.context = ElementContext(self.context, name, item, index)
         run.deadline = self.deadline
         run._request_id = self._request_id
+        run._held = self._held
         return run
 
     @property
@@ -87,9 +117,11 @@ def handle(instance: Instance, kong: Kong) -> None:
     try:
         answer = _answer(run)
         share(run)
+        run.tell_held()
         if answer is not None:
             kong.exit(answer.status, answer.body, answer.headers)
     except ConnectionLost:
+        run.tell_held(kong_lives=False)
         raise
     except Exception:  # whatever went wrong here is ours: the client gets an answer and the log the place
         _log.exception("[%s] unexpected error", run.request_id())
@@ -115,11 +147,14 @@ def _answer(run: Run) -> Answer | None:
 
 
 def _parts(run: Run) -> list[Part]:
-    """What to read of the client's request: what the plan says, and what depends on protocol and log."""
+    """What to read of the client's request: what the plan says, and what depends on protocol and log.
+
+    The log's request id comes along with something else; alone it can wait.
+    """
     parts: list[Part] = list(run.instance.plan.reads)
     if "consumer" in parts and run.kong.protocol == "MsgPack":
         parts.append("groups")
-    if _log.isEnabledFor(logging.INFO):
+    if parts and _log.isEnabledFor(logging.INFO):
         parts.append("request_id")
     return parts
 

@@ -160,7 +160,7 @@ def log_call(call: Call, run: Run) -> None:
     """One line about a callout, where the log is fine enough for it."""
     if _log.isEnabledFor(logging.INFO):
         name = call.name if call.index is None else f"{call.name}, item {call.index}"
-        _log.info("[%s] callout %s: %s", run.request_id(), name, run.instance.redact(_line(call)))
+        run.tell(f"callout {name}: {run.instance.redact(_line(call))}")
 
 
 def _line(call: Call) -> str:

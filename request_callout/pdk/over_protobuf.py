@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gevent.lock import Semaphore
@@ -36,7 +36,7 @@ class ProtobufKong:
     write, and holds the connection until its replies are there.
     """
 
-    __slots__ = ("_connection", "_exit", "_finished", "_lock", "_queue", "_queued", "_sequence")
+    __slots__ = ("_asked", "_connection", "_exit", "_finished", "_lock", "_queue", "_queued", "_sequence")
 
     def __init__(self, connection: Exchanges, sequence: int) -> None:
         self._connection = connection
@@ -44,6 +44,8 @@ class ProtobufKong:
         self._lock = Semaphore()
         self._queue: list[bytes] = []
         self._queued: list[str] = []
+        # Places in the queue of calls whose results are wanted.
+        self._asked: list[tuple[int, Method, Callable[[Any], None]]] = []
         self._exit: bytes | None = None
         self._finished = False
 
@@ -83,6 +85,16 @@ class ProtobufKong:
         self._queue.append(encoded)
         self._queued.append(method)
 
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        """See ``Kong.ask``. Raises as ``write``."""
+        name, args = call
+        place = len(self._queue)
+        self.write(name, *args)
+        if len(self._queue) > place:
+            self._asked.append((place, _method(name), told))
+        else:
+            told(None)
+
     def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
         """See ``Kong.exit``. Only the first exit of an event counts."""
         self.write(_EXIT.name, status, body, headers)
@@ -112,14 +124,20 @@ class ProtobufKong:
         data = b"".join(self._queue + more)
         self._queue = []
         self._queued = []
+        asked, self._asked = self._asked, []
         try:
-            return self._connection.exchange(data, len(unanswered))[queued:]
+            replies = self._connection.exchange(data, len(unanswered))
         except ConnectionLost as error:
+            for _, _, told in asked:
+                told(None)
             owed = self._connection.owed
             if 0 < owed <= len(unanswered):
                 first = unanswered[len(unanswered) - owed]
                 raise ConnectionLost(f"{error}; {first} was not answered") from None
             raise
+        for place, method, told in asked:
+            told(_result(method, replies[place]))
+        return replies[queued:]
 
 
 def _method(name: str) -> Method:

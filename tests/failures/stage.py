@@ -177,6 +177,7 @@ class Answer:
     identity: str
     path: str
     status: int
+    body: bytes
     began_s: float
     ended_s: float
 
@@ -206,16 +207,20 @@ class Load:
                 number += 1
                 identity, path = f"{client}-{number}", self._paths[number % len(self._paths)]
                 began_s = time.monotonic()
-                connection.request("GET", f"{path}?id={identity}")
+                connection.request("GET", self._target(path, identity))
                 response = connection.getresponse()
-                response.read()
+                body = response.read()
                 with self._changed:
-                    self.answers.append(Answer(identity, path, response.status, began_s, time.monotonic()))
+                    self.answers.append(Answer(identity, path, response.status, body, began_s, time.monotonic()))
                     self._changed.notify_all()
         except (OSError, http.client.HTTPException) as error:
             self._failures.append(error)
         finally:
             connection.close()
+
+    def _target(self, path: str, identity: str) -> str:
+        """What a request asks for."""
+        return f"{path}?id={identity}"
 
     def wait_for(self, status: int, times: int, began_after_s: float = 0.0) -> Answer:
         """Until so many requests that were begun after a moment got this status; gives the first of them."""

@@ -1,14 +1,17 @@
 """A service that callouts call, in a process of its own: ``python -m`` this module PORT SECRET.
 
-It gives the token of the ``id`` in the query (see ``stage.token``), which nobody else can make.
+It gives the token of the ``id`` in the query (see ``stage.token``), which nobody else can make, and the number of the
+call, from one on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 import re
 import sys
+from collections.abc import Iterator
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -19,8 +22,9 @@ def token(secret: str, identity: str) -> str:
 
 
 class _Service(asyncio.Protocol):
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, calls: Iterator[int]) -> None:
         self._secret = secret
+        self._calls = calls
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,13 +36,14 @@ class _Service(asyncio.Protocol):
         for request in requests:
             found = re.search(rb"[?&]id=([^& ]+)", request)
             assert found is not None
-            body = b'{"token":"%s"}' % token(self._secret, found[1].decode()).encode()
+            body = b'{"token":"%s","call":%d}' % (token(self._secret, found[1].decode()).encode(), next(self._calls))
             self._transport.write(_ANSWER % (len(body), body))
 
 
 async def main(port: int, secret: str) -> None:
     """Print the port and serve until killed."""
-    server = await asyncio.get_running_loop().create_server(lambda: _Service(secret), "127.0.0.1", port)
+    calls = itertools.count(1)
+    server = await asyncio.get_running_loop().create_server(lambda: _Service(secret, calls), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

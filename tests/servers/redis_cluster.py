@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tests.servers.redis_server import HOST, RedisServer, running, until
 
 _SLOTS = 16384
+FIRST_SLOTS = (0, _SLOTS // 3 - 1)
+"""The first and the last slot of the first node."""
 _BUS = 10000
 
 

@@ -28,7 +28,10 @@ def _wait(pause_s: float) -> None:
 
 
 class Circuit:
-    """``closed``: the Redis may be asked; at first it may. ``turn`` counts how often the circuit was opened."""
+    """``closed``: the Redis may be asked; at first it may. ``turn`` counts how often the circuit was opened.
+
+    ``mended_at`` is when it was closed again, a moment of ``time.time()``.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Circuit:
         """``probe`` raises if the Redis can't be used. ``failed`` and ``mended`` are told of its outcome."""
         self.closed = True
         self.turn = 0
+        self.mended_at = float("-inf")
         self._wait = wait
         self._probe = probe
         self._failed = failed
@@ -81,6 +85,7 @@ class Circuit:
         self._prober = None
         if not self._stopped:
             self._closed_at = time.monotonic()
+            self.mended_at = time.time()
             self.closed = True
             self._mended()
 

@@ -96,6 +96,9 @@ class ClusterClient(Commands):
             raise self._refresh.error or RedisTimeoutError("no node of the cluster answered in time")
         return masters
 
+    def _doubt(self, server: Pool) -> None:
+        self._doubtful.add(server)
+
     def _known(self) -> list[Pool]:
         return [pool for pool in dict.fromkeys(self._slots) if pool is not None]
 

@@ -21,7 +21,7 @@ _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del
 
 
 class Commands(ABC):
-    """What ``RedisClient`` promises, over the three methods that know where the servers are."""
+    """What ``RedisClient`` promises, over the methods that know where the servers are."""
 
     def __init__(self, total_s: float) -> None:
         self._total_s = total_s
@@ -37,6 +37,10 @@ class Commands(ABC):
     @abstractmethod
     def _masters(self, deadline: float) -> Sequence[Pool]:
         """The servers that have all keys between them."""
+
+    @abstractmethod
+    def _doubt(self, server: Pool) -> None:
+        """Find out anew what is where, before the next command: this server failed."""
 
     def get(self, key: str) -> bytes | None:
         value: bytes | None = self._run(key, ("GET", key), self._deadline(), writing=False)
@@ -55,7 +59,11 @@ class Commands(ABC):
     def ping(self) -> None:
         deadline = self._deadline()
         for server in self._readers(deadline):
-            server.call(("PING",), deadline)
+            try:
+                server.call(("PING",), deadline)
+            except (RedisError, OSError):
+                self._doubt(server)  # or a failover would not be noticed as long as there are only pings
+                raise
 
     def scan(self, match: str) -> Iterator[str]:
         for server in self._masters(self._deadline()):
@@ -100,6 +108,9 @@ class OneServer(Commands):
 
     def _readers(self, deadline: float) -> Sequence[Pool]:
         return (self._server,)
+
+    def _doubt(self, server: Pool) -> None:
+        """There is nothing to find out."""
 
     def _masters(self, deadline: float) -> Sequence[Pool]:
         if self._is_proxy:

@@ -117,6 +117,10 @@ class SentinelClient(Commands):
     def _masters(self, deadline: float) -> Sequence[Pool]:
         return (self._current(deadline).master,)
 
+    def _doubt(self, server: Pool) -> None:
+        self._doubtful = True
+        self._servers.avoid(server)
+
     def _current(self, deadline: float) -> _View:
         if self._view is None or self._doubtful:
             self._refresh.wait(deadline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import struct
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,10 @@ MAX_VALUE_BYTES = 10 << 20
 connection is, and Redis holds it in its buffers beside its memory."""
 WRITE_PAUSE_S = 1.0
 _LONGEST_TTL_MS = 10 * 365 * 86_400_000  # what can be added to Redis's clock in any case
+_FIRST_PAUSE_S = 0.1
 _TOKEN_BYTES = 16
+_GIVEN_AT = struct.Struct(">d")
+"""What a token begins with: when the lease was given, by the clock of its holder."""
 
 
 class RedisStore:
@@ -71,13 +75,19 @@ class RedisStore:
             self._reports.takes_writes()
 
     def lease(self, key: str, lease_s: float) -> Lease | None:
-        """See ``Store``; one that nobody respects, at once, while the Redis can't be used or written."""
+        """See ``Store``; one that nobody respects, at once, while the Redis can't be used or written.
+
+        So is one whose holder got it before the Redis was gone for a while: most likely it could not be released, and
+        what was fetched with it could not be stored.
+        """
         if not self._may_write() or not lease_s > 0:
             return OwnLease()
         turn = self._circuit.turn
-        lease = _RedisLease(self._client, self._circuit, lease_name(entry_name(key)))
+        lease = _RedisLease(self._client, self._circuit, lease_name(entry_name(key)), lease_s)
         try:
             won = self._client.acquire(lease.name, lease.token, _ms(lease_s))
+            if not won and time.time() - self._circuit.mended_at < lease_s and self._is_left_over(lease.name):
+                return OwnLease()
         except Exception as error:
             self._failed(error, turn, writing=True)
             return OwnLease()
@@ -94,6 +104,10 @@ class RedisStore:
     def ending(self) -> Callable[[], None]:
         """What closes all connections; it does not hold the store."""
         return partial(_end, self._circuit, self._client)
+
+    def _is_left_over(self, name: str) -> bool:
+        token = self._client.get(name)
+        return token is not None and _given_at(token) < self._circuit.mended_at
 
     def _value(self, response: CachedResponse) -> bytes | None:
         value = None
@@ -129,25 +143,46 @@ class RedisStore:
 class _RedisLease:
     """A lease for as long as its key holds this token."""
 
-    def __init__(self, client: RedisClient, circuit: Circuit, name: str) -> None:
+    def __init__(self, client: RedisClient, circuit: Circuit, name: str, lease_s: float) -> None:
         self.name = name
-        self.token = secrets.token_bytes(_TOKEN_BYTES)
+        self.token = _GIVEN_AT.pack(time.time()) + secrets.token_bytes(_TOKEN_BYTES)
         self._client = client
         self._circuit = circuit
+        self._ends_at = time.monotonic() + lease_s
         self._released = False
 
     def release(self) -> None:
-        """See ``Lease``; in a greenlet of its own, since the caller gains nothing by waiting and may be ended."""
+        """See ``Lease``; in a greenlet of its own, since the caller gains nothing by waiting and may be ended.
+
+        Others wait for it: so it is tried again, as long as the lease lasts.
+        """
         if not self._released:
             self._released = True
             gevent.spawn(self._release)
 
     def _release(self) -> None:
-        if self._circuit.closed:
-            try:
-                self._client.release(self.name, self.token)
-            except Exception:
+        pause_s = _FIRST_PAUSE_S
+        while not self._is_released():
+            if time.monotonic() + pause_s >= self._ends_at:
                 return  # its time will end it
+            gevent.sleep(pause_s, ref=False)
+            pause_s *= 2
+
+    def _is_released(self) -> bool:
+        if not self._circuit.closed:
+            return False
+        try:
+            self._client.release(self.name, self.token)
+        except NoPermissionError:
+            return True  # nor will it be the next time
+        except Exception:
+            return False
+        return True
+
+
+def _given_at(token: bytes) -> float:
+    given_at: float = _GIVEN_AT.unpack_from(token)[0] if len(token) >= _GIVEN_AT.size else float("-inf")
+    return given_at
 
 
 def _end(circuit: Circuit, client: RedisClient) -> None:

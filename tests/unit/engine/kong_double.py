@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from request_callout.engine.kong import Call, ProtocolName
@@ -40,6 +40,10 @@ class KongDouble:
 
     def write(self, method: str, *args: Any) -> None:
         self.log.append((method, args))
+
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        self.log.append(call)
+        told(self._reply(call))
 
     def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
         self.answer = (status, body, dict(headers))

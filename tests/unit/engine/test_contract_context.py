@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,6 +28,10 @@ class EncodingKong(KongDouble):
     def write(self, method: str, *args: Any) -> None:
         METHODS[method].encode_call(args)
         super().write(method, *args)
+
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        METHODS[call[0]].encode_call(call[1])
+        super().ask(call, told)
 
     def exit(self, status: int, body: bytes | None, headers: Mapping[str, str | list[str]]) -> None:
         METHODS["kong.response.exit"].encode_call((status, body, headers))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from request_callout.engine.kong import ConnectionLost
 from tests.unit.engine.conftest import Access
 from tests.unit.engine.kong_double import KongDouble
 
@@ -98,3 +99,42 @@ def test_a_field_that_a_script_left_unusable_is_named(access: Access, caplog: py
     by_lua = "kong.ctx.shared.callouts.a.request.params.body = function() end"
     access({"callouts": [{"name": "a", "request": {"url": "http://h/", "by_lua": by_lua}}]})
     assert "config.callouts[1].request.by_lua" in caplog.text
+
+
+def callout_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line for record in caplog.records if "callout " in (line := record.getMessage())]
+
+
+@pytest.mark.parametrize(("query", "exchanges"), [(False, 0), (True, 1)])
+def test_the_id_in_the_log_costs_no_exchange_with_kong(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture, query: bool, exchanges: int
+) -> None:
+    """The id of the request is read along with something else, or comes at the end: never on a way of its own."""
+    caplog.set_level(logging.INFO)
+    httpserver.expect_request("/").respond_with_data("")
+    requests = [{"url": httpserver.url_for("/"), "query": {"forward": query}} for _ in range(2)]
+    kong = access(
+        {"callouts": [{"name": name, "request": one} for name, one in zip("ab", requests, strict=True)]},
+        KongDouble(kong__nginx__get_var="id-1"),
+    )
+    assert kong.exchanges == exchanges
+    assert [line.partition(":")[0] for line in callout_lines(caplog)] == ["[id-1] callout a", "[id-1] callout b"]
+
+
+def test_lines_of_a_request_that_kong_gave_up_are_not_lost(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was done for a request is logged without its id when Kong is gone before it could be asked."""
+
+    def gone() -> None:
+        raise ConnectionLost("gone")
+
+    caplog.set_level(logging.INFO)
+    httpserver.expect_request("/").respond_with_data("")
+    config = {
+        "callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}],
+        "upstream": {"by_lua": "kong.request.get_path()"},
+    }
+    with pytest.raises(ConnectionLost):
+        access(config, KongDouble(kong__request__get_path=gone))
+    assert [line.partition(":")[0] for line in callout_lines(caplog)] == ["[-] callout a"]

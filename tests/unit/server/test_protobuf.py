@@ -89,6 +89,63 @@ def test_queued_writes_go_out_with_the_next_read_in_one_write() -> None:
     ours.close()
 
 
+PATH = ("kong.request.get_path", ())
+
+
+def test_what_is_asked_at_the_end_costs_no_write_of_its_own() -> None:
+    """A result that nobody waits for comes with the replies to the event's one write."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    told: list[Any] = []
+
+    def access(kong: Kong) -> None:
+        before = list(told)
+        set_header(kong)
+        kong.ask(PATH, told.append)
+        kong.write("kong.log.notice", "after")
+        assert told == before
+
+    gevent.spawn(ProtobufServer(Instances(ScriptedEngine(access), "1"), INFO).handle, theirs)
+    kong = KongSide(ours)
+    instance_id = kong.start({})
+    for path in ("/a", "/b"):
+        kong.received.clear()
+        assert len(kong.event(instance_id, {"kong.request.get_path": path})) == 3
+        assert len(kong.received) == 1
+    assert kong.command(GetPluginNames(9)) == PluginNames(9, ("request-callout",))
+    assert told == ["/a", "/b"]
+    ours.close()
+
+
+def test_what_is_asked_before_an_exit_is_told(path: str) -> None:
+    """An exit is never answered, but what was asked before it is; what is asked after it has no result."""
+    told: list[Any] = []
+
+    def access(kong: Kong) -> None:
+        kong.ask(PATH, told.append)
+        kong.exit(418, None, {})
+        kong.ask(PATH, told.append)
+
+    with serving(path, access) as server:
+        kong = connect(path)
+        assert [name for name, _ in kong.event(kong.start({}), {PATH[0]: "/a"})] == [PATH[0], "kong.response.exit"]
+        while server.busy:
+            gevent.sleep(0)
+    assert told == [None, "/a"]
+
+
+def test_what_kong_does_not_answer_any_more_is_told_so(path: str) -> None:
+    """If Kong is gone before it answered, the one who asked gets None, once."""
+    told: list[Any] = []
+    with serving(path, lambda kong: kong.ask(PATH, told.append)) as server:
+        kong = connect(path)
+        kong.begin_event(kong.start({}))
+        next(kong.calls({}))
+        kong.sock.close()
+        while server.busy:
+            gevent.sleep(0)
+    assert told == [None]
+
+
 def test_the_recorded_bytes_of_kong_start_an_instance_and_run_events() -> None:
     """Kong's recorded bytes, sent one by one, get the calls that were recorded, but for ids and times."""
     to_server, from_server = stream("protobuf.raw.jsonl", 1, "kong"), stream("protobuf.raw.jsonl", 1, "plugin")

@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from request_callout.cache.redis.clients import RedisClient, connect
 from request_callout.config import model
-from tests.servers.redis_cluster import Cluster, cluster
+from tests.servers.redis_cluster import FIRST_SLOTS, Cluster, cluster
 from tests.servers.redis_server import HOST, RedisServer, until
 from tests.servers.redis_settings import settings, timeouts
 
@@ -209,6 +209,22 @@ def test_slots_of_a_dead_node_that_others_took_over(group: Cluster) -> None:
         client.set(key, b"new", LONG_MS)
         assert client.get(key) == b"new"
     assert heir.command("GET", key) == "new"
+
+
+def test_slots_that_another_took_over_are_noticed_by_pings_alone(group: Cluster) -> None:
+    """A client that only asks for signs of life gets one when another node has all slots of one that died."""
+    dead, heir, _ = group.nodes
+    living = others_of(group, dead)
+    with client_of(group) as client:
+        client.ping()
+        dead.kill()
+        with pytest.raises((RedisError, OSError)):
+            client.ping()
+        for node in living:
+            node.command("CLUSTER", "DELSLOTSRANGE", *FIRST_SLOTS)
+        heir.command("CLUSTER", "ADDSLOTSRANGE", *FIRST_SLOTS)
+        until(lambda: all("cluster_slots_ok:16384" in one.command("CLUSTER", "INFO") for one in living), "all to know")
+        client.ping()
 
 
 def value_or_none(client: RedisClient, key: str) -> bytes | None:

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from request_callout.cache.redis.clients import RedisClient, connect
+from request_callout.cache.redis.topology import REFRESH_S
 from request_callout.config import model
 from tests.servers.redis_sentinels import MASTER_NAME, Sentinels, sentinels
 from tests.servers.redis_server import HOST, RedisServer, running, until
@@ -115,6 +116,17 @@ def test_the_death_of_the_master_is_followed(group: Sentinels, end: Any) -> None
     assert group.servers[1].command("GET", "probe") == "x"
 
 
+def test_a_failover_is_noticed_by_pings_alone(group: Sentinels) -> None:
+    """A client that only asks for signs of life gets one soon after the replica has become the master."""
+    with client_of(group, "master", **timeouts(SHORT_MS)) as client:
+        client.ping()
+        group.servers[0].kill()
+        with pytest.raises((RedisError, OSError)):
+            client.ping()
+        until(lambda: group.master_port() == group.servers[1].port, "the failover", 60)
+        until(lambda: pings(client), "a sign of life from the new master", REFRESH_S / 3)
+
+
 def test_role_slave_reads_from_the_master_without_replicas(group: Sentinels) -> None:
     """A replica that is gone costs no error: the master answers."""
     with client_of(group, "slave") as client:
@@ -200,6 +212,14 @@ def test_the_sentinels_have_a_password_of_their_own() -> None:
                 with pytest.raises(AuthenticationError) as raised:
                     client.ping()
                 assert "wrong" not in str(raised.value)
+
+
+def pings(client: RedisClient) -> bool:
+    try:
+        client.ping()
+    except (RedisError, OSError):
+        return False
+    return True
 
 
 def works(client: RedisClient) -> bool:

@@ -141,6 +141,20 @@ def test_one_process_has_the_lease(server: RedisServer, store: RedisStore) -> No
         assert calls(server, "eval") == 1
 
 
+def test_a_lease_from_before_an_outage_keeps_nobody_waiting(own_server: RedisServer, own_store: RedisStore) -> None:
+    """Who has seen an outage waits for leases that were given since, not for those that were left over from before."""
+    with store_of(settings(own_server.port)) as other:
+        assert other.lease("k", 60) is not None
+        assert own_store.lease("k", 60) is None
+        own_server.freeze()
+        assert own_store.get("k") is None
+        own_server.thaw()
+        until(lambda: keeps(own_store, "probe"), "the end of the outage")
+        assert isinstance(own_store.lease("k", 60), OwnLease)
+        assert other.lease("new", 60) is not None
+        assert own_store.lease("new", 60) is None
+
+
 def test_a_lease_ends_by_itself(server: RedisServer, store: RedisStore) -> None:
     """A lease that is not released is over after its time."""
     assert store.lease("k", 60) is not None
@@ -232,6 +246,18 @@ def test_a_lease_of_a_dead_redis_is_left(own_server: RedisServer, own_store: Red
     own_server.thaw()
     until(lambda: calls(own_server, "get") == 1, "the server to move again")
     assert calls(own_server, "eval") == 0
+
+
+def test_a_lease_is_released_after_an_outage(own_server: RedisServer, own_store: RedisStore) -> None:
+    """A lease whose release met an outage is released when the Redis is back, not only when its time is over."""
+    lease = own_store.lease("k", 60)
+    assert lease is not None
+    own_server.freeze()
+    assert own_store.get("k") is None
+    lease.release()
+    gevent.idle()
+    own_server.thaw()
+    until(lambda: own_server.command("EXISTS", lease_name(entry_name("k"))) == 0, "the release")
 
 
 def test_a_frozen_redis_is_found_again(

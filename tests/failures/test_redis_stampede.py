@@ -1,0 +1,117 @@
+"""A thousand equal requests at once, of which none finds anything in the cache."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.callee import Callee, Reply, reply_json
+from tests.failures.cached_stage import cached
+from tests.failures.stage import PluginServer, until
+from tests.servers.redis_server import HOST, running
+from tests.unit.server.processes import connect
+
+REQUESTS = 1000
+TIMEOUTS = ("connect_timeout", "send_timeout", "read_timeout")
+"""A Redis that a busy machine makes slow must not count as one that is down: then each worker calls for itself."""
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> Iterator[None]:
+    """A connection for each request, on the side of this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class Stampede:
+    """Kong's side of all the requests; ``states`` counts what the cache did for those that got the right value."""
+
+    def __init__(self, folder: Path, workers: int, cache: Mapping[str, Any]) -> None:
+        self.states: Counter[str] = Counter()
+        self._asking = 0
+        self._lock = threading.Lock()
+        self._together = threading.Barrier(REQUESTS)
+        self._callee = Callee(Reply())
+        answer = reply_json({"token": "value", "call": 1}, hold=self._wait_for_all)
+        self._callee.on("/", answer)
+        self._config = {**cached(self._callee.url, cache), "__plugin_id": "20f2bf6a-ce1e-5e65-9bbc-34373393c753"}
+        self._server = PluginServer(folder, "protobuf", ["--workers", str(workers)])
+
+    def run(self) -> None:
+        """All of them at once, each on a connection of its own."""
+        threads = [threading.Thread(target=self._request) for _ in range(REQUESTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def calls(self) -> int:
+        """How often the callee was called."""
+        return len(self._callee.received())
+
+    def close(self) -> None:
+        self._server.close()
+        self._callee.close()
+
+    def _request(self) -> None:
+        kong = connect(self._server.path)
+        instance = kong.start(self._config)
+        self._together.wait()
+        calls = kong.event(instance, self._answer)
+        (headers,) = (args[0] for name, args in calls if name == "kong.service.request.set_headers")
+        with self._lock:
+            self.states[headers["X-Cache"] if headers["X-Value"] == "value" else "wrong"] += 1
+        kong.sock.close()
+
+    def _answer(self, name: str, _args: tuple[Any, ...]) -> str | None:
+        if name == "kong.client.get_consumer":  # the last thing that the key needs
+            with self._lock:
+                self._asking += 1
+                last = self._asking == REQUESTS
+            if last:
+                self._check_workers()
+        return "key=all" if name == "kong.request.get_raw_query" else None
+
+    def _wait_for_all(self) -> None:
+        until(lambda: self._asking == REQUESTS, "all requests to need the cache")
+
+    def _check_workers(self) -> None:
+        """No worker has so few of the connections that another one could have done it alone."""
+        for worker in self._server.workers():
+            assert len(os.listdir(f"/proc/{worker}/fd")) > REQUESTS / 10
+
+
+def check_one_callout(folder: Path, workers: int, cache: Mapping[str, Any]) -> None:
+    """One callout; who was late found what it gave, most waited for it."""
+    stampede = Stampede(folder, workers, cache)
+    try:
+        stampede.run()
+        assert stampede.calls() == 1
+    finally:
+        stampede.close()
+    states = stampede.states
+    print(dict(states))
+    assert states["miss"] == 1
+    assert states["coalesced"] + states["hit"] == REQUESTS - 1
+    assert states["coalesced"] > REQUESTS / 2
+
+
+def test_one_worker_with_the_memory_cache(tmp_path: Path) -> None:
+    """A thousand equal requests at once on one worker are one callout."""
+    check_one_callout(tmp_path, 1, {"strategy": "memory"})
+
+
+def test_two_workers_with_an_empty_redis(tmp_path: Path) -> None:
+    """A thousand equal requests at once on two workers are one callout."""
+    with running() as redis:
+        where = {"host": HOST, "port": redis.port, **dict.fromkeys(TIMEOUTS, 20_000)}
+        check_one_callout(tmp_path, 2, {"strategy": "redis", "redis": where})
