@@ -31,7 +31,7 @@ class CachedResponse:
     plugin_id: str = ""
     varies: Mapping[str, str | None] = field(default_factory=dict)
     tables: dict[str, Kept] = field(default_factory=dict, compare=False, repr=False)
-    """The table ``response`` of it by the format that its body was decoded by; what is made of it for Kong stays here."""
+    """The table ``response`` by the format of the decoded body, with what is made of it for Kong."""
 
     @property
     def size_bytes(self) -> int:

@@ -160,7 +160,7 @@ class CachedSite:
         assert share_of_hits(got) > 0
 
     def _calls(self) -> int:
-        with urllib.request.urlopen(f"{self.callee.url}/?id=count") as answer:
+        with urllib.request.urlopen(f"{self.callee.url}/counted?id=count") as answer:
             return int(json.load(answer)["call"])
 
 
@@ -175,6 +175,6 @@ def cached_site(folder: Path, cache: Mapping[str, Any], workers: int = 2) -> Ite
         upstream.on("/", echo)
         server = PluginServer(folder, "protobuf", ["--workers", str(workers)])
         stack.callback(server.close)
-        configs = {"/": cached(callee.url, cache)}
+        configs = {"/": cached(f"{callee.url}/counted", cache)}
         gateway = stack.enter_context(stage.gateway(folder, "protobuf", upstream.url, configs, "--socket", server.path))
         yield CachedSite(server, gateway.proxy, callee)

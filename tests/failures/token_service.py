@@ -1,7 +1,7 @@
 """A service that callouts call, in a process of its own: ``python -m`` this module PORT SECRET.
 
-It gives the token of the ``id`` in the query (see ``stage.token``), which nobody else can make, and the number of the
-call, from one on.
+It gives the token of the ``id`` in the query (see ``stage.token``), which nobody else can make; under ``/counted`` also
+the number of the call, from one on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class _Service(asyncio.Protocol):
         for request in requests:
             found = re.search(rb"[?&]id=([^& ]+)", request)
             assert found is not None
-            body = b'{"token":"%s","call":%d}' % (token(self._secret, found[1].decode()).encode(), next(self._calls))
+            given = b'"token":"%s"' % token(self._secret, found[1].decode()).encode()
+            counted = b',"call":%d' % next(self._calls) if b" /counted?" in request else b""
+            body = b"{%s%s}" % (given, counted)
             self._transport.write(_ANSWER % (len(body), body))
 
 
