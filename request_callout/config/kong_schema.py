@@ -56,9 +56,10 @@ def _fields(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _field(name: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
     field = _plain(node)
     if node["type"] == "object" and "properties" in node:
-        required = not node.get("x-optional", False)  # Kong fills a required record with its defaults
+        # Kong fills a required record with its defaults, and takes one for required unless it is told otherwise.
+        field["required"] = not node.get("x-optional", False)
     # A field with a default is not required: Kong refuses a null for a required one, and null means absent here.
-    if required:
+    elif required:
         field["required"] = True
     if "default" in node:
         field["default"] = node["default"]

@@ -274,14 +274,25 @@ def plugin_schema(plugin: Definition) -> Definition:
         "tags": _TAGS,
     }
     for name, definition in own.items():
-        # A plugin's own definition need not repeat that its configuration is filled with defaults.
-        fields[name] = {**definition, "required": True} if name == "config" else definition
+        fields[name] = _records_required(definition) if definition["type"] == "record" else definition
     checks = plugin.get("entity_checks") or []
     return {
         "type": "record",
         "fields": [{name: definition} for name, definition in fields.items()],
         "entity_checks": checks,
     }
+
+
+def _records_required(record: Definition) -> Definition:
+    """As in Kong's entities, a record within records is required, and so filled, unless its definition says otherwise.
+
+    Records that are elements of arrays, and those within them, are what their definitions say.
+    """
+    fields = [
+        {name: _records_required(field) if field["type"] == "record" else field for name, field in entry.items()}
+        for entry in record["fields"]
+    ]
+    return {"required": True, **record, "fields": fields}
 
 
 _NO_CONSUMER: Definition = {"type": "any", "custom": lambda value: "value must be null"}

@@ -97,6 +97,8 @@ def test_kong_fills_all_records_that_mean_nothing_by_being_there() -> None:
     """Kong fills every record with its defaults, but leaves those absent that switch something on."""
     records = {path: node for path, node in KONG.items() if node["type"] == "record" and not path.endswith("[]")}
     assert {path for path, node in records.items() if not node.get("required")} == OPTIONAL
+    # Kong takes a record that says nothing for required, unless it is within an array.
+    assert all("required" in node for node in records.values())
 
 
 def test_only_what_has_no_default_is_required() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from request_callout.gateway.entities import plugin_schema
 from request_callout.gateway.lua_pretty import pretty
 from request_callout.gateway.schema_rules import fill, selected, validate
 
@@ -116,3 +117,14 @@ def test_errors_as_lua_tables() -> None:
     tree = {"config": {"callouts": {2: {"@entity": ["a", "b"], "url": 'say "x"'}}}}
     assert pretty(tree, "") == '{config={callouts={[2]={["@entity"]={"a","b"},url="say \\"x\\""}}}}'
     assert pretty({"a": {1: "x"}}) == '{\n  a = {\n    "x"\n  }\n}'
+
+
+def test_records_of_a_plugin_are_filled_unless_they_are_optional() -> None:
+    """As in Kong, a record within records is filled when it is absent; one with required: false stays absent."""
+    inner = {"type": "record", "fields": [{"n": {"type": "integer", "default": 1}}]}
+    within = {"type": "array", "elements": record({"silent": inner})}
+    schema = plugin_schema(
+        record({"config": record({"silent": inner}, {"optional": {**inner, "required": False}}, {"list": within})})
+    )
+    filled = fill(schema, {"name": "p", "config": {"list": [{}]}})["config"]
+    assert filled == {"silent": {"n": 1}, "optional": None, "list": [{"silent": None}]}
