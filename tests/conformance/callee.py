@@ -111,6 +111,7 @@ class Callee:
         self._received: list[Received] = []
         self._changed = threading.Condition()
         self._connections = 0
+        self._ended = 0
         self.closing = threading.Event()
         callee = self
 
@@ -122,6 +123,10 @@ class Callee:
             daemon_threads = True
             block_on_close = False
             request_queue_size = 256
+
+            def shutdown_request(self, request: Any) -> None:
+                super().shutdown_request(request)
+                callee._disconnected()
 
             def handle_error(self, request: object, client_address: object) -> None:
                 """A peer that went away is part of what is tested."""
@@ -161,6 +166,11 @@ class Callee:
                 lambda: sum(request.path == path for request in self._received) >= times, within_s
             )
 
+    def closed(self, connections: int, within_s: float = PATIENCE_S) -> bool:
+        """Wait until this many connections have been closed from here; False if that does not happen in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended >= connections, within_s)
+
     def _take(self, request: Received) -> Reply:
         with self._changed:
             self._received.append(request)
@@ -173,6 +183,11 @@ class Callee:
         with self._changed:
             self._connections += 1
             return self._connections
+
+    def _disconnected(self) -> None:
+        with self._changed:
+            self._ended += 1
+            self._changed.notify_all()
 
 
 class _Handler(BaseHTTPRequestHandler):
