@@ -7,6 +7,7 @@ that can't be started makes 500.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import Any
 
@@ -155,7 +156,8 @@ def _result(exchange: Exchange, around: Surroundings, method: str, args: Any) ->
     if not pdk.exists(method):
         _LOG.error("could not find pdk method: %s", method)
         return None
-    given = list(args) if isinstance(args, (list, tuple)) else [args]
+    # Kong unpacks the arguments as a Lua table: what stands behind a nil is lost.
+    given = list(itertools.takewhile(lambda one: one is not None, args if isinstance(args, (list, tuple)) else [args]))
     result = pdk.call(exchange, around, method, [_without_nil(one) for one in given])
     if isinstance(result, pdk.Failure):
         return None

@@ -77,7 +77,7 @@ class MsgPackKong:
         if self._exit is not None or self._finished:
             return
         if method == _EXIT:
-            self._exit = call
+            self._exit = _without_gap(call)
         else:
             self._queue.append(call)
 
@@ -178,6 +178,12 @@ def _outgoing(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_outgoing(element) for element in value]
     raise TypeError(f"a {kind.__name__} can't be sent to Kong")
+
+
+def _without_gap(call: Call) -> Call:
+    """An exit whose headers reach Kong although it has no body: arguments behind a nil do not."""
+    method, args = call
+    return (method, (args[0], "", *args[2:])) if args[1:2] == (None,) and any(args[2:]) else call
 
 
 def _text_or_bytes(value: str) -> str | bytes:
