@@ -44,7 +44,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="request-callout", message=f"%(prog)s, version %(version)s ({_BUILD})")
 def main() -> None:
     """Kong's request-callout plugin for open-source Kong Gateway."""

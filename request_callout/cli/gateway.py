@@ -51,8 +51,14 @@ class _AddressType(click.ParamType[Address]):
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--proxy", type=_AddressType(), default="127.0.0.1:8000", show_default=True, help="Where clients come.")
 @click.option("--admin", type=_AddressType(), default="127.0.0.1:8001", show_default=True, help="The Admin API.")
-@click.option("--protocol", type=click.Choice(["protobuf", "msgpack"]), default="protobuf", show_default=True)
-@click.option("--socket", "socket_path", help="Use the plugin server that listens here already.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["protobuf", "msgpack"]),
+    default="protobuf",
+    show_default=True,
+    help="How the gateway talks to the plugin server.",
+)
+@click.option("--socket", "socket_path", metavar="PATH", help="Use the plugin server that listens here already.")
 @click.option(
     "--serve-option",
     "serve_options",
@@ -67,7 +73,13 @@ class _AddressType(click.ParamType[Address]):
     show_default=True,
     help="Bytes of a request body kept in memory; a larger one goes to a file, as in Kong.",
 )
-@click.option("--log-level", type=click.Choice(["debug", "info", "warn", "error"]), default="info", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warn", "error"]),
+    default="info",
+    show_default=True,
+    help="The least level of what is logged to standard error.",
+)
 def gateway(
     file: Path | None,
     proxy: Address,

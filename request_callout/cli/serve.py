@@ -195,7 +195,7 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     return click.option(f"--{name}", *more, envvar=_variable(name), show_envvar=True, **settings)
 
 
-@click.command(context_settings={"max_content_width": 120})
+@click.command()
 @_process_option(
     "socket", "path", type=click.Path(), required=True, help="The unix socket to listen on (pluginserver_NAME_socket)."
 )

@@ -71,7 +71,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     elif rule == "required":
         for name in wanted:
             if name not in found:
-                yield Problem(f"{path}.{name}", f"{_missing(schema, name)}; add it{_example(schema, name)}")
+                yield Problem(f"{path}.{name}", f"{_missing(error, name)}; add it{_example(schema, name)}")
     elif rule == "dependentRequired":
         for name, others in wanted.items():
             missing = [other for other in others if other not in found]
@@ -84,18 +84,31 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
                 return
     elif rule == "anyOf":
         names = [name for one in wanted for name in one["required"]]
-        yield Problem(path, f"needs {' or '.join(names)}; add one of them{_example(schema, names[0])}")
+        example = schema["properties"][names[0]]["examples"][0]
+        yield Problem(path, f"needs {' or '.join(names)}; add one of them, such as {names[0]}: {example}")
     elif rule == "const":
-        yield Problem(path, f"has to be {wanted} beside what else is set here; set it to that")
+        yield Problem(path, f"has to be {wanted} beside {_cause(error)}; set it to that")
     elif rule == "not":
         yield Problem(path, f"{_listed(wanted['required'])} do not go together; leave out one of them")
     else:
         yield Problem(path, _remedy(str(rule), wanted, found, schema))
 
 
-def _missing(schema: Any, name: str) -> str:
+def _missing(error: ValidationError, name: str) -> str:
+    schema: Any = error.schema
     node = schema.get("properties", {}).get(name, {})
-    return f"has to be {node['const']} beside what else is set here" if "const" in node else "required field missing"
+    return f"has to be {node['const']} beside {_cause(error)}" if "const" in node else "required field missing"
+
+
+def _cause(error: ValidationError) -> str:
+    """The field that a rule follows from: what the schema's ``if`` around it asks for."""
+    node: Any = json_schema()
+    names: list[str] = []
+    for step in error.absolute_schema_path:
+        if step == "then":
+            names = node["if"].get("required", [])
+        node = node[step]
+    return _listed(names)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -103,14 +116,18 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _example(schema: Any, name: str) -> str:
-    examples = schema.get("properties", {}).get(name, {}).get("examples")
-    return f", such as {json.dumps(examples[0])}" if examples else ""
+    return _such(schema.get("properties", {}).get(name, {}))
+
+
+def _such(node: Any) -> str:
+    return f", such as {json.dumps(node['examples'][0])}" if node.get("examples") else ""
 
 
 def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
     if rule == "type":
         kinds = [kind for kind in ([wanted] if isinstance(wanted, str) else wanted) if kind != "null"]
-        return f"expected {' or '.join(_KINDS[kind] for kind in kinds)}, not {_kind_of(found)}{_quoting(kinds, found)}"
+        expected = " or ".join(_KINDS[kind] for kind in kinds)
+        return f"expected {expected}, not {_kind_of(found)}{_rewriting(kinds, found, schema)}"
     if rule == "enum":
         return f"expected one of: {', '.join(map(str, wanted))}{_close(str(found), list(map(str, wanted)))}"
     if rule in ("minimum", "maximum"):
@@ -123,11 +140,17 @@ def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
     return f"does not fit the schema ({rule}); see the description of this field"
 
 
-def _quoting(kinds: Sequence[str], found: Any) -> str:
+def _rewriting(kinds: Sequence[str], found: Any, schema: Any) -> str:
     if "string" in kinds and isinstance(found, (bool, int, float)):
         return "; put it in quotes" + (" (YAML reads on, off, yes and no as such)" if isinstance(found, bool) else "")
     if isinstance(found, str) and kinds[0] in ("integer", "number", "boolean"):
         return "; write it without quotes"
+    if kinds[0] == "string" and isinstance(found, (list, dict)):
+        return "; write it as text" + _such(schema)
+    if kinds[0] == "array" and isinstance(found, (str, int, float)) and not isinstance(found, bool):
+        return "; put it in [ ]"
+    if kinds[0] == "object" and found is not None and "properties" in schema:
+        return f"; its fields are {', '.join(schema['properties'])}"
     return ""
 
 

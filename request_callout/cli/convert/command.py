@@ -19,7 +19,7 @@ LEFT_OUT = 3
 @click.command()
 @click.argument("source", metavar="SOURCE")
 @click.option(
-    "--from", "source_format", type=click.Choice(FORMATS), help="What SOURCE is; told by its content if not given."
+    "--from", "source_format", type=click.Choice(FORMATS), help="What SOURCE is, if not what its content tells."
 )
 @click.option(
     "-o",
@@ -44,20 +44,20 @@ LEFT_OUT = 3
 def convert(
     source: str, source_format: SourceFormat | None, output: Path | None, report_file: Path | None, form: Format | None
 ) -> None:
-    r"""Convert SOURCE into a declarative file for open-source Kong with this plugin.
+    """Convert SOURCE into a declarative file for open-source Kong with this plugin.
 
     \b
-    enterprise  a request-callout configuration of Kong Enterprise: Kong's declarative
-                file or decK's (YAML or JSON), or what its Admin API answers (JSON)
-    krakend     a KrakenD configuration (JSON): merged and sequential backends
-    apigee      a ServiceCallout policy (XML), or a proxy bundle (directory or zip)
+    enterprise  a declarative file of Kong Enterprise's or decK's (YAML or JSON),
+                or what its Admin API answers (JSON)
+    krakend     a KrakenD configuration (JSON)
+    apigee      a proxy bundle (directory or zip), or a ServiceCallout policy (XML)
 
     SOURCE is a file, a directory, or - for the standard input. What can't be converted is told on the standard error,
     a line each: FILE: PLACE: what, why, and what to do instead. The result is always one that request-callout validate
     accepts.
 
     The status is 0 if all was converted, 3 if something was left out, 1 if there is no result.
-    """
+    """  # noqa: D301  (click reads the character)
     try:
         read = opened(source, source_format)
         report = Report()

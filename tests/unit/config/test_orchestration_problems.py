@@ -69,7 +69,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (called(when=""), f"{C}.when", "must not be empty"),
     (called(for_each={}), f"{C}.for_each.items", "add it, such as"),
     (called(for_each={"items": "callouts.a.response.body"}), f"{C}.for_each.items", SOLE),
-    (called(for_each={"items": ["a"]}), f"{C}.for_each.items", "expected a string, not a list"),
+    (called(for_each={"items": ["a"]}), f"{C}.for_each.items", "not a list; write it as text, such as"),
     (called(for_each={"items": "$(1)", "max_items": 0}), f"{C}.for_each.max_items", "between 1 and 10000"),
     (called(for_each={"items": "$(1)", "concurrency": 101}), f"{C}.for_each.concurrency", "between 1 and 100"),
     (called(for_each={"items": "$(item.list)"}), f"{C}.for_each.items", f"item {ELEMENT}"),
@@ -92,8 +92,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (failing(fallback={"headers": {"X": "a\nb"}}), f"{R}.error.fallback.headers.X", "line breaks; remove them"),
     (failing(fallback={"headers": {"X": None}}), f"{R}.error.fallback.headers.X", "expected a string, not null"),
     (failing(fallback={"body": "$(a"}), f"{R}.error.fallback.body", "close it"),
-    (callout(error={"fallback": {}}), f"{R}.error.on_error", "has to be continue beside what else is set here; add it"),
-    (callout(error={"fallback": {}, "on_error": "retry"}), f"{R}.error.on_error", "has to be continue"),
+    (callout(error={"fallback": {}}), f"{R}.error.on_error", "has to be continue beside fallback; add it"),
+    (
+        callout(error={"fallback": {}, "on_error": "retry"}),
+        f"{R}.error.on_error",
+        "has to be continue beside fallback; set it to that",
+    ),
     # budgets
     (
         callout(http_opts={"timeouts": {"total": 5, "read": 5}}),
@@ -104,7 +108,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"callouts": [], "deadline_ms": 55001}, "config.deadline_ms", "between 1 and 55000"),
     ({"callouts": [], "deadline_ms": "5s"}, "config.deadline_ms", "expected a whole number"),
     # circuit breaker and hedging
-    (callout(circuit_breaker={}), f"{R}.circuit_breaker", "needs failures or failure_rate; add one of them"),
+    (callout(circuit_breaker={}), f"{R}.circuit_breaker", "add one of them, such as failures: 5"),
     (
         callout(circuit_breaker={"failure_rate": 0.5}),
         f"{R}.circuit_breaker.failure_rate",
@@ -127,7 +131,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (oauth2(client_secret=None), f"{R}.auth.client_secret", "add it"),
     (oauth2(token_url="id.example.com/token"), f"{R}.auth.token_url", "is no valid URL"),
     (oauth2(token_url="https://$(headers.host)/token"), f"{R}.auth.token_url", "takes no expressions"),
-    (oauth2(scopes="read"), f"{R}.auth.scopes", "expected a list"),
+    (oauth2(scopes="read"), f"{R}.auth.scopes", "expected a list, not a string; put it in [ ]"),
     (oauth2(scopes=["read", "$(headers.scope)"]), f"{R}.auth.scopes[2]", "takes no expressions"),
     (oauth2(extra_parameters={"a": "$(1)"}), f"{R}.auth.extra_parameters.a", "takes no expressions"),
     (oauth2(credentials_in="query"), f"{R}.auth.credentials_in", "expected one of: body, header"),
@@ -152,7 +156,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (certified(max_redirects=21), f"{R}.http_opts.max_redirects", "between 0 and 20"),
     # bodies
     (callout(body={"format": "raw"}), f"{R}.body.content", "add it"),
-    (callout(body={"content": "a"}), f"{R}.body.format", "has to be raw beside what else is set here; add it"),
+    (callout(body={"content": "a"}), f"{R}.body.format", "has to be raw beside content; add it"),
     (callout(body={"content": "a", "format": "form"}), f"{R}.body.format", "has to be raw"),
     (
         callout(body={"content": "a", "format": "raw", "custom": {"a": "b"}}),

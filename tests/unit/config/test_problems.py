@@ -46,7 +46,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"callouts": [{"request": {"url": "http://x"}}]}, f"{C}.name", "add it, such as"),
     ({"callouts": [{"name": "a"}]}, R, "add it"),
     ({"callouts": [{"name": "a", "request": {}}]}, f"{R}.url", "add it, such as"),
-    ({"callouts": ["a"]}, C, "expected a record"),
+    ({"callouts": ["a"]}, C, "not a string; its fields are name, "),
     ({"callouts": "a"}, "config.callouts", "expected a list"),
     ({"callouts": [], "upstraem": {}}, "config.upstraem", "did you mean upstream?"),
     (callout(timeout=1), f"{R}.timeout", "unknown field; remove it, known here are url, method"),
