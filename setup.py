@@ -22,6 +22,8 @@ COMPILED = (
     "request_callout/lua/host.py",
     "request_callout/transport/*.py",
     "request_callout/engine/*.py",
+    "request_callout/engine/auth/*.py",
+    "request_callout/engine/bodies/*.py",
     "request_callout/pdk/connection.py",
     "request_callout/pdk/over_protobuf.py",
     "request_callout/pdk/protobuf/*.py",

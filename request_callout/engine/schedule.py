@@ -7,6 +7,7 @@ end first: the client gets the answer that a sequence would have given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 
 import gevent
@@ -74,7 +75,8 @@ class _SideBySide:
         ready = (place for place, awaited in self._waiting.items() if place < self._failed_at and awaited <= self._done)
         for place in list(islice(ready, self._most_at_once - len(self._running))):
             del self._waiting[place]
-            self._running[place] = gevent.spawn(self._run_one, place)
+            # Bound to what it needs: a kill takes a greenlet's arguments from it, which compiled functions only borrow.
+            self._running[place] = gevent.spawn(partial(self._run_one, place))
 
     def _run_one(self, place: int) -> None:
         try:

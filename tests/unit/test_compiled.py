@@ -50,3 +50,12 @@ def test_a_name_is_for_one_kind_of_exception(module: str) -> None:
                 if handler.name is not None and handler.type is not None:
                     kinds[handler.name].add(ast.unparse(handler.type))
             assert all(len(found) == 1 for found in kinds.values()), function.name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_greenlet_has_no_arguments_of_its_own(module: str) -> None:
+    """What it runs is bound to them: a kill takes away those of the greenlet, which compiled functions only borrow."""
+    for call in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in {"spawn", "Greenlet"}:
+            assert len(call.args) == 1, call.lineno
+            assert not call.keywords, call.lineno

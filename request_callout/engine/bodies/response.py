@@ -38,8 +38,8 @@ def decode_body(body: bytes, body_format: ResponseFormat, headers: Mapping[str, 
             return decode_xml(body, charset if is_known(charset) else None)
     except json.NotJsonError as error:
         raise UndecodableBody(f"the response body is not JSON: {error}") from None
-    except NotXmlError as error:
-        raise UndecodableBody(f"the response body is no XML that can be read: {error}") from None
+    except NotXmlError as refused:
+        raise UndecodableBody(f"the response body is no XML that can be read: {refused}") from None
     if body.count(b"&") >= MAX_FIELDS:
         raise UndecodableBody(f"the response body is a form with more than {MAX_FIELDS} fields")
     return collect(parse_query(text(body)))
