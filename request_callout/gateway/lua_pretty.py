@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_KEYWORDS = frozenset(
-    [
-        "and",
-        "break",
-        "do",
-        "else",
-        "elseif",
-        "end",
-        "false",
-        "for",
-        "function",
-        "goto",
-        "if",
-        "in",
-        "local",
-        "nil",
-        "not",
-        "or",
-        "repeat",
-        "return",
-        "then",
-        "true",
-        "until",
-        "while",
-    ]
-)
+from request_callout.lua.lexer import is_name
 
 
 def pretty(value: Any, indent: str = "  ") -> str:
@@ -76,7 +49,7 @@ class _Writer:
 def _key(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
-    return key if _IDENTIFIER.match(key) and key not in _KEYWORDS else f"[{_scalar(key)}]"
+    return key if is_name(key) else f"[{_scalar(key)}]"
 
 
 def _scalar(value: Any) -> str:

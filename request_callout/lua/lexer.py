@@ -13,6 +13,7 @@ _KEYWORDS = """
     and break do else elseif end false for function goto if in local nil not or repeat return then true until while
 """
 KEYWORDS = frozenset(_KEYWORDS.split())
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
 
 class LexError(ValueError):
@@ -95,3 +96,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _byte(code: int) -> str:
     return chr(code) if code < 0x80 else chr(0xDC00 + code)
+
+
+def is_name(text: str) -> bool:
+    """Whether Lua takes a text as a name: after a dot, as a member in a table constructor."""
+    return _NAME.match(text) is not None and text not in KEYWORDS

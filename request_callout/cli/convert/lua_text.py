@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
-_KEYWORDS = frozenset(
-    {
-        "and",
-        "break",
-        "do",
-        "else",
-        "elseif",
-        "end",
-        "false",
-        "for",
-        "function",
-        "goto",
-        "if",
-        "in",
-        "local",
-        "nil",
-        "not",
-        "or",
-        "repeat",
-        "return",
-        "then",
-        "true",
-        "until",
-        "while",
-    }
-)
+from request_callout.lua.lexer import is_name
+
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\0"}
 
 Step = str | int
@@ -41,11 +15,6 @@ Step = str | int
 def quoted(text: str) -> str:
     """A Lua string in single quotes, so that it can stand in JSON and YAML without more escapes."""
     return "'" + "".join(_ESCAPES.get(character, character) for character in text) + "'"
-
-
-def is_name(text: str) -> bool:
-    """Whether Lua takes the text as a name after a dot."""
-    return _NAME.match(text) is not None and text not in _KEYWORDS
 
 
 def indexed(base: str, path: Sequence[Step]) -> str:
