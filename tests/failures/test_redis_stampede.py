@@ -6,7 +6,7 @@ import os
 import resource
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ def many_files() -> Iterator[None]:
 class Stampede:
     """Kong's side of all the requests; ``states`` counts what the cache did for those that got the right value."""
 
-    def __init__(self, folder: Path, workers: int, cache: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, workers: int, cache: Mapping[str, Any], looked_up: Callable[[], int] | None
+    ) -> None:
+        self._looked_up = looked_up
         self.states: Counter[str] = Counter()
         self._asking = 0
         self._lock = threading.Lock()
@@ -83,6 +86,9 @@ class Stampede:
 
     def _wait_for_all(self) -> None:
         until(lambda: self._asking == REQUESTS, "all requests to need the cache")
+        looked_up = self._looked_up
+        if looked_up is not None:  # a look-up takes a while; one process that polls adds some of its own
+            until(lambda: looked_up() >= REQUESTS * 0.8, "most of them to have found nothing in it")
 
     def _check_workers(self) -> None:
         """No worker has so few of the connections that another one could have done it alone."""
@@ -90,9 +96,11 @@ class Stampede:
             assert len(os.listdir(f"/proc/{worker}/fd")) > REQUESTS / 10
 
 
-def check_one_callout(folder: Path, workers: int, cache: Mapping[str, Any]) -> None:
-    """One callout; who was in time waited for it, who was late found what it gave."""
-    stampede = Stampede(folder, workers, cache)
+def check_one_callout(
+    folder: Path, workers: int, cache: Mapping[str, Any], looked_up: Callable[[], int] | None = None
+) -> None:
+    """One callout; who was late found what it gave, most waited for it. ``looked_up``: how often nothing was found."""
+    stampede = Stampede(folder, workers, cache, looked_up)
     try:
         stampede.run()
         assert stampede.calls() == 1
@@ -102,7 +110,7 @@ def check_one_callout(folder: Path, workers: int, cache: Mapping[str, Any]) -> N
     print(dict(states))
     assert states["miss"] == 1
     assert states["coalesced"] + states["hit"] == REQUESTS - 1
-    assert states["coalesced"] > 0  # how many were in time to wait is the machine's affair
+    assert states["coalesced"] > REQUESTS / 2
 
 
 def test_one_worker_with_the_memory_cache(tmp_path: Path) -> None:
@@ -114,4 +122,11 @@ def test_two_workers_with_an_empty_redis(tmp_path: Path) -> None:
     """A thousand equal requests at once on two workers are one callout."""
     with running() as redis:
         where = {"host": HOST, "port": redis.port, **dict.fromkeys(TIMEOUTS, 20_000)}
-        check_one_callout(tmp_path, 2, {"strategy": "redis", "redis": where})
+
+        def misses() -> int:
+            stats: dict[str, Any] = dict(
+                line.split(":", 1) for line in redis.command("INFO", "stats").splitlines() if ":" in line
+            )
+            return int(stats["keyspace_misses"])
+
+        check_one_callout(tmp_path, 2, {"strategy": "redis", "redis": where}, misses)
