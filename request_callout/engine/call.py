@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutRecord, CalloutResponse
+from request_callout.engine.observing import Result
 from request_callout.engine.params import Params
 from request_callout.engine.record import Record
 
@@ -25,9 +26,9 @@ class Call:
     usable response. ``flight`` is open while others may wait for this call, and the ``lease`` is held for them.
     ``principal`` tells as whom it is sent, ``authorization`` is the value of that header; both None: as ``params`` say.
     ``index`` is that of the element it is for, from 1, and ``kept`` what stands in the context for a callout that has
-    no request of its own. ``requested_at`` and ``received_at`` are moments of the engine's clock. ``deadline`` is a
-    ``time.monotonic()`` moment that bounds what is sent, ``total_ms`` the callout's own bound if that is what it comes
-    from. ``unusable`` is the response for which a fallback stands.
+    no request of its own. ``result`` is what became of it. ``requested_at`` and ``received_at`` are moments of the
+    engine's clock. ``deadline`` is a ``time.monotonic()`` moment that bounds what is sent, ``total_ms`` the callout's
+    own bound if that is what it comes from. ``unusable`` is the response for which a fallback stands.
     """
 
     # No dataclass: compiled, one looks up its fields' types when it is made, and Run is made after it.
@@ -48,6 +49,7 @@ class Call:
         "principal",
         "received_at",
         "requested_at",
+        "result",
         "run",
         "status",
         "total_ms",
@@ -68,6 +70,7 @@ class Call:
         self.authorization: str | None = None
         self.status: int | None = None
         self.failure: str | None = None
+        self.result: Result = "error"
         self.cache: str | None = None
         self.cache_key: str | None = None
         self.flight: Flight[Outcome] | None = None

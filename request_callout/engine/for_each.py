@@ -36,6 +36,7 @@ def for_each(following: Handler, items: Text, limits: model.ForEach, on_error: m
             if on_error == "continue":
                 return None
             call.run.context.finish(call.name, call.kept)
+            call.result = "failed"
             answer = error_answer(call, NoElement(call.run.context))
             raise Ended(answer, error.message) from None
         _Elements(call, following, elements).perform(limits.concurrency)
@@ -75,6 +76,7 @@ class _Elements:
         except BaseException:
             if self._failures:
                 record.error = record.items[min(self._failures)]["error"]
+                call.result = "failed"
             call.run.context.finish(call.name, record)
             raise
         if self._failures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from request_callout.engine.cache_policy import Outcome
 from request_callout.engine.circuits import Circuits
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
+from request_callout.engine.observing import Observer
 from request_callout.engine.plan import make_plan
 from request_callout.engine.query import split_url
 from request_callout.engine.run import handle
@@ -45,10 +46,13 @@ class Engine:
 
     ``clock`` gives moments of ``time.time()``, by which cached responses get old. ``flights`` are the callouts that
     others may wait for, ``background`` the refreshes that no request waits for, ``tokens`` what callouts are
-    authorized with. ``circuits`` tell which targets keep failing.
+    authorized with. ``circuits`` tell which targets keep failing. ``observers`` follow all requests.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float] | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.observers = tuple(observers)
         self.settings = settings
         self.clock = clock or time.time
         self.flights: Flights[Outcome] = Flights()
@@ -80,6 +84,8 @@ class Engine:
     def close(self) -> None:
         """End what runs in the background and close connections; to be called when no event is in flight."""
         self.background.kill()
+        for observer in self.observers:
+            observer.close()
         self.tokens.close()
         self.transport.close()
         self._redis.close()
@@ -98,7 +104,7 @@ class Instance:
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)
         self.plan = make_plan(config, callouts, self.upstream)
-        self.stacks = {one.name: stack(one, config.cache) for one in callouts}
+        self.stacks = {one.name: stack(one, config.cache, observed=bool(engine.observers)) for one in callouts}
         self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
         self._secrets = sorted(_forms_of(config.secrets), key=len, reverse=True)
 

@@ -9,6 +9,7 @@ import gevent
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended, ScriptExit
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.failing import failed
+from request_callout.engine.observing import result_of
 from request_callout.engine.sharing import log_call
 from request_callout.lua.host import ScriptError
 
@@ -19,21 +20,28 @@ def perform(call: Call, handler: Handler) -> None:
     try:
         handler(call)
     except CalloutError as error:
+        call.result = "failed"
         answered = failed(call, error)
         raise Ended(answered.answer, f"{call.label}: {answered.reason}") from None
     except ScriptExit:
-        call.failure = "ended by a script"
+        call.failure, call.result = "ended by a script", "exit"
         raise
     except gevent.GreenletExit:
-        call.failure = "ended with the request"
+        call.failure, call.result = "ended with the request", "cancelled"
         raise
     except Ended as ended:
         call.failure = str(ended)
+        if call.result == "error":
+            call.result = "refused"
         raise Ended(ended.answer, ended.reason and f"{call.label}: {ended.reason}") from None
     except ScriptError as script:
-        call.failure = str(script)
+        call.failure, call.result = str(script), "script_error"
         raise Ended(INTERNAL_ERROR, f"{call.label}: {script}") from None
+    else:
+        call.result = result_of(call)
     finally:
         call.latency_ms = (time.monotonic() - started) * 1000
         log_call(call, call.run)
+        for one in call.run.observed:
+            one.callout(call)
     call.run.context.finish(call.name, call.outcome)

@@ -57,7 +57,7 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
         if _has_turn(call, policy):
             handler(call)
     except CalloutError as error:
-        call.failure = error.message
+        call.failure, call.result = error.message, "failed"
     except ConnectionLost:
         call.failure = "a script needs Kong, which is not there for a refresh"
     except (Ended, ScriptError, PdkError) as ended:
@@ -65,6 +65,8 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     except Exception:
         call.failure = "unexpected error"
         _log.exception("callout %s: unexpected error while its response was fetched anew", call.name)
+    else:
+        call.result = "ok"
     finally:
         end_flight(call)
         call.run.context.close()
@@ -72,6 +74,10 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     if call.attempts or call.failure:
         log_call(call, call.run)
         call.run.tell_held()
+        for one in call.run.observed:
+            one.callout(call)
+    call.run.failure = call.failure
+    call.run.end(None)
     if call.failure is not None:
         policy.warn(call, "its stale response could not be fetched anew", call.failure)
 

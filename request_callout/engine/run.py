@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from request_callout.engine.answer import (
@@ -27,14 +28,32 @@ from request_callout.values import Value
 if TYPE_CHECKING:
     from request_callout.engine.compiled import CompiledCallout
     from request_callout.engine.instance import Instance
+    from request_callout.engine.observing import ObservedRequest
 
 _log = logging.getLogger(__name__)
 
 
 class Run:
-    """The state of one proxied request."""
+    """The state of one proxied request.
 
-    __slots__ = ("_held", "_origin", "_request_id", "calls", "client", "context", "deadline", "instance", "kong")
+    ``started_at`` and ``deadline`` are moments of ``time.monotonic()``; ``failure`` says, for people, why the client
+    gets an error. ``observed`` is told what happens.
+    """
+
+    __slots__ = (
+        "_held",
+        "_origin",
+        "_request_id",
+        "calls",
+        "client",
+        "context",
+        "deadline",
+        "failure",
+        "instance",
+        "kong",
+        "observed",
+        "started_at",
+    )
 
     def __init__(self, instance: Instance, kong: Kong) -> None:
         self.instance = instance
@@ -42,7 +61,10 @@ class Run:
         self.client = ClientRequest(kong)
         self.context = Context(instance.engine.lua, ScriptHost(self), self.client)
         self.calls: list[Call] = []
-        self.deadline = time.monotonic() + instance.deadline_ms / 1000
+        self.started_at = time.monotonic()
+        self.deadline = self.started_at + instance.deadline_ms / 1000
+        self.failure: str | None = None
+        self.observed: Sequence[ObservedRequest] = ()
         self._request_id: str | None = None
         self._held: list[str] = []
         self._origin: Run | None = None
@@ -94,6 +116,7 @@ class Run:
         run.client.take_over(self.client)
         run.context = self.context.detached(run.context)
         run._origin = self
+        run.observe()
         return run
 
     def for_element(self, name: str, item: Value, index: int) -> Run:
@@ -101,10 +124,30 @@ class Run:
         run = Run(self.instance, self.kong)
         run.client = self.client
         run.context = ElementContext(self.context, name, item, index)
+        run.started_at = self.started_at
         run.deadline = self.deadline
+        run.observed = self.observed
         run._request_id = self._request_id
         run._held = self._held
         return run
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether this is work in the background, for which no client waits."""
+        return self._origin is not None
+
+    def observe(self) -> None:
+        """Let those that follow requests follow this one."""
+        observers = self.instance.engine.observers
+        if observers:
+            begun = [observer.begin(self) for observer in observers]
+            self.observed = [one for one in begun if one is not None]
+
+    def end(self, answer: Answer | None) -> None:
+        """Tell those that follow this one that it is over; they are told once."""
+        observed, self.observed = self.observed, ()
+        for one in observed:
+            one.end(answer)
 
     @property
     def deadline_message(self) -> str:
@@ -118,13 +161,18 @@ def handle(instance: Instance, kong: Kong) -> None:
         answer = _answer(run)
         share(run)
         run.tell_held()
+        run.end(answer)
         if answer is not None:
             kong.exit(answer.status, answer.body, answer.headers)
     except ConnectionLost:
+        run.failure = run.failure or "the request ended inside Kong"
         run.tell_held(kong_lives=False)
+        run.end(None)
         raise
     except Exception:  # whatever went wrong here is ours: the client gets an answer and the log the place
+        run.failure = "unexpected error"
         _log.exception("[%s] unexpected error", run.request_id())
+        run.end(INTERNAL_ERROR)
         kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
     finally:
         run.context.close()
@@ -134,16 +182,24 @@ def _answer(run: Run) -> Answer | None:
     """Make the callouts and edit the upstream request; the answer if the client is to get one from here."""
     instance = run.instance
     try:
-        run.client.gather(_parts(run))
+        try:
+            run.client.gather(_parts(run))
+        finally:
+            run.observe()
         run_steps(instance.plan, lambda callout: _perform(run, callout))
         return finish_upstream(instance.upstream, run)
     except Ended as ended:
         if ended.reason is not None:
-            _log.error("[%s] %s", run.request_id(), instance.redact(ended.reason))
+            _fail(run, ended.reason)
         return ended.answer
     except (ScriptError, BodyFileError, PdkError) as error:
-        _log.error("[%s] %s", run.request_id(), instance.redact(str(error)))
+        _fail(run, str(error))
         return INTERNAL_ERROR
+
+
+def _fail(run: Run, reason: str) -> None:
+    run.failure = run.instance.redact(reason)
+    _log.error("[%s] %s", run.request_id(), run.failure)
 
 
 def _parts(run: Run) -> list[Part]:
@@ -154,7 +210,9 @@ def _parts(run: Run) -> list[Part]:
     parts: list[Part] = list(run.instance.plan.reads)
     if "consumer" in parts and run.kong.protocol == "MsgPack":
         parts.append("groups")
-    if parts and _log.isEnabledFor(logging.INFO):
+    for observer in run.instance.engine.observers:
+        parts += [part for part in observer.reads if part not in parts]
+    if parts and "request_id" not in parts and _log.isEnabledFor(logging.INFO):
         parts.append("request_id")
     return parts
 

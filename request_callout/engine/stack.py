@@ -34,17 +34,17 @@ from request_callout.engine.sending import outgoing
 from request_callout.engine.total import bound
 from request_callout.lua import Script
 from request_callout.lua.host import ScriptError
-from request_callout.transport import TransportError
+from request_callout.transport import IncomingResponse, TransportError
 from request_callout.values import Value
 
 
-def stack(callout: CompiledCallout, cache: model.Cache) -> Handler:
-    """The layers of one callout, from the inside out."""
+def stack(callout: CompiledCallout, cache: model.Cache, *, observed: bool = False) -> Handler:
+    """The layers of one callout, from the inside out; ``observed``: somebody follows requests."""
     cached = callout.may_cache(cache.strategy)
     config = callout.config
     policy = CachePolicy(callout, cache)
     errors = config.request.error
-    handler: Handler = send
+    handler: Handler = send_observed if observed else send
     if errors.http_statuses is not None:
         handler = judge(handler, errors.http_statuses)
     body_format = callout.decodes_as
@@ -176,18 +176,46 @@ def decode(following: Handler, body_format: model.ResponseFormat) -> Handler:
 
 def send(call: Call) -> CalloutResponse | None:
     """Send the request once."""
-    run = call.run
+    _begin_attempt(call)
+    try:
+        return _response(call.run.instance.engine.transport.send(outgoing(call)))
+    except TransportError as error:
+        raise _error(call, error) from None
+
+
+def send_observed(call: Call) -> CalloutResponse | None:
+    """Send the request once, and tell those that follow it."""
+    _begin_attempt(call)
+    request = outgoing(call)
+    observed = [one.attempt(call, request) for one in call.run.observed]
+    outcome: IncomingResponse | TransportError | None = None
+    try:
+        incoming = call.run.instance.engine.transport.send(request)
+        outcome = incoming
+        return _response(incoming)
+    except TransportError as error:
+        outcome = error
+        raise _error(call, error) from None
+    finally:
+        for one in observed:
+            one.ended(outcome)
+
+
+def _begin_attempt(call: Call) -> None:
     if call.deadline - time.monotonic() <= 0:
         raise CalloutError("error", call.deadline_message)
     call.attempts += 1
-    call.requested_at = run.instance.engine.clock()
-    try:
-        incoming = run.instance.engine.transport.send(outgoing(call))
-    except TransportError as error:
-        # Nothing was sent to where it should not go, or could not: no policy of the callout makes that right.
-        if error.kind in ("url", "request", "destination"):
-            raise Ended(INTERNAL_ERROR, f"{call.callout.request_where}: {error}") from None
-        raise CalloutError("error", str(error)) from None
+    call.requested_at = call.run.instance.engine.clock()
+
+
+def _error(call: Call, error: TransportError) -> CalloutError | Ended:
+    """What a failed attempt means; what could not or must not be sent is made right by no policy of the callout."""
+    if error.kind in ("url", "request", "destination"):
+        return Ended(INTERNAL_ERROR, f"{call.callout.request_where}: {error}")
+    return CalloutError("error", str(error))
+
+
+def _response(incoming: IncomingResponse) -> CalloutResponse:
     headers: dict[str, str | list[str]] = {}
     for name, value in incoming.headers:
         there = headers.get(name)

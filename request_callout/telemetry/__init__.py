@@ -1,0 +1,1 @@
+"""What operators see of requests: metrics, spans, traces. Each follows the engine by ``engine.observing``."""
