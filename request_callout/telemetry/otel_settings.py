@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Tracers for requests and for what follows from recorded ones, and how to end them."""
+    """Makes spans and sends them: ``requests`` asks the sampler, ``recorded`` is for what a sampled request makes."""
 
     def __init__(self) -> None:
         """Raises ValueError for a variable that can't be used."""
@@ -48,7 +48,7 @@ class Tracing:
             )
         self.requests: Tracer = self._tracer(TracerProvider(resource=resource, shutdown_on_exit=False))
         always = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-        self.refreshes: Tracer = self._tracer(always)
+        self.recorded: Tracer = self._tracer(always)
 
     def _tracer(self, provider: TracerProvider) -> Tracer:
         if self._queue is not None:

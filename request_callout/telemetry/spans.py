@@ -83,7 +83,7 @@ class Spans:
         request = next((one for one in origin.observed if isinstance(one, (_Recorded, _Unrecorded))), None)
         if not isinstance(request, _Recorded):
             return request
-        tracer = self._tracing.refreshes
+        tracer = self._tracing.recorded
         span = tracer.start_span(REFRESH, Context(), links=(Link(request.span.get_span_context()),))
         passed_on = replace(request.passed_on, context=set_span_in_context(span, Context()))
         return _Recorded(run, span, tracer, passed_on)
@@ -151,9 +151,9 @@ class _Recorded:
     def attempt(self, call: Call, request: OutgoingRequest) -> ObservedAttempt:
         context = self.passed_on.context
         name = f"{request.method if request.method in _METHODS else 'HTTP'} {call.name}"
-        span = self._tracer.start_span(name, context, SpanKind.CLIENT, _of_attempt(call, request))
+        span = self._tracer.start_span(name, context, SpanKind.CLIENT)
         self.passed_on.tell(request, set_span_in_context(span, context))
-        attempt = _Attempt(span, self._run)
+        attempt = _Attempt(span, self._run, _of_attempt(call, request))
         self._attempts.setdefault(call, []).append(attempt)
         return attempt
 
@@ -177,40 +177,42 @@ class _Recorded:
         if self._run.is_detached and not self._made:
             return  # nothing was fetched: what is not ended is not exported
         run, span = self._run, self.span
-        span.set_attributes(_of_request(run, answer))
+        attributes = _of_request(run, answer)
         if run.failure is not None:
-            span.set_attribute("error.type", self._error or "error")
+            attributes["error.type"] = self._error or "error"
             span.set_status(_ERROR, run.instance.redact(run.failure))
+        span.set_attributes(attributes)
         span.end()
 
 
 class _Attempt:
-    """An attempt's span."""
+    """An attempt's span; what is known of it is set at once, in the end."""
 
-    __slots__ = ("_ended_ns", "_run", "_span")
+    __slots__ = ("_attributes", "_ended_ns", "_run", "_span")
 
-    def __init__(self, span: Span, run: Run) -> None:
+    def __init__(self, span: Span, run: Run, attributes: Attributes) -> None:
         self._span = span
         self._run = run
+        self._attributes = attributes
         self._ended_ns: int | None = None
 
     def ended(self, outcome: IncomingResponse | TransportError | None) -> None:
         self._ended_ns = time.time_ns()
-        span = self._span
+        attributes = self._attributes
         if outcome is None:
-            span.set_attribute("request_callout.given_up", True)
+            attributes["request_callout.given_up"] = True
         elif isinstance(outcome, TransportError):
-            span.set_attribute("error.type", outcome.kind)
-            span.set_status(_ERROR, self._run.instance.redact(str(outcome)))
+            attributes["error.type"] = outcome.kind
+            self._span.set_status(_ERROR, self._run.instance.redact(str(outcome)))
         else:
-            span.set_attribute("http.response.status_code", outcome.status)
+            attributes["http.response.status_code"] = outcome.status
             if outcome.status >= _FIRST_ERROR:
-                span.set_attribute("error.type", str(outcome.status))
-                span.set_status(_ERROR)
+                attributes["error.type"] = str(outcome.status)
+                self._span.set_status(_ERROR)
 
-    def export(self, attributes: Attributes) -> None:
+    def export(self, of_callout: Attributes) -> None:
         """End the span as of when the attempt ended, with what became of its callout."""
-        self._span.set_attributes(attributes)
+        self._span.set_attributes(self._attributes | of_callout)
         self._span.end(self._ended_ns)
 
 
