@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -18,6 +19,9 @@ from opentelemetry.trace import Tracer
 
 from request_callout import __version__
 from request_callout.telemetry.span_export import SdkLog, SpanQueue, secrets_of
+
+if TYPE_CHECKING:
+    from opentelemetry.util.types import AnyValue
 
 _BATCH = 128
 _QUEUE = 2048
@@ -77,7 +81,22 @@ def _resource() -> Resource:
     own = {name: value for name, value in own.items() if name not in found.attributes}
     if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
         own["service.name"] = "request-callout"
-    return found.merge(Resource(own))
+    merged = found.merge(Resource(own))
+    return _OneResource(dict(merged.attributes), merged.schema_url)
+
+
+class _OneResource(Resource):
+    """A resource whose hash is worked out once: that of every span is asked for when a batch is packed."""
+
+    def __init__(self, attributes: dict[str, AnyValue], schema_url: str) -> None:
+        super().__init__(attributes, schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
 
 
 def _check() -> None:
@@ -92,6 +111,9 @@ def _check() -> None:
             raise ValueError(
                 f"{name} must be a URL that starts with http:// or https://, such as http://localhost:4318"
             )
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        if any("=" not in pair for pair in _variable(name).split(",") if pair.strip()):
+            raise ValueError(f"{name} must be NAME=VALUE, or several of these with commas between")
     _check_sampler()
 
 

@@ -183,6 +183,7 @@ def test_a_batch_that_is_not_full_waits_for_the_delay() -> None:
         ("OTEL_TRACES_EXPORTER", "zipkin", "may be otlp or none"),
         ("OTEL_TRACES_SAMPLER", "sometimes", "may be one of always_on"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "whole number above 0"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,SECRETKEY", "must be NAME=VALUE"),
         ("OTEL_PROPAGATORS", "pigeon", "pigeon not found"),
     ],
 )
@@ -199,6 +200,7 @@ def test_a_wrong_variable_is_refused_at_the_start(
     assert f"Error: {name}" in process.log
     assert says in process.log
     assert "Traceback" not in process.log
+    assert "SECRET" not in process.log
 
 
 def test_a_wrong_share_is_refused_at_the_start(tmp_path: Path, start: Start) -> None:
