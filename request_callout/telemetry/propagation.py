@@ -7,6 +7,7 @@ Baggage is read and passed on only if the variable says so: a client's baggage i
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 
@@ -24,6 +25,7 @@ Headers = Mapping[str, "str | list[str]"]
 _W3C = frozenset({"traceparent", "tracestate"})
 _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"})
 _NOTHING = Context()
+_log = logging.getLogger(__name__)
 _ids = RandomIdGenerator()
 
 
@@ -56,6 +58,13 @@ class Propagation:
 
     def extract(self, headers: Headers) -> tuple[Context, Sequence[TextMapPropagator]]:
         """The trace that a request belongs to, and the formats in which its callees are told of theirs."""
+        try:
+            return self._extract(headers)
+        except Exception as error:  # whatever a client writes into these headers, its request goes on
+            _log.debug("the headers of a trace can't be read: %s", type(error).__name__)
+            return _NOTHING, (self._w3c,) if self._named is None else (self._named,)
+
+    def _extract(self, headers: Headers) -> tuple[Context, Sequence[TextMapPropagator]]:
         if self._named is not None:
             return self._named.extract(headers, Context(), _getter), (self._named,)
         if "traceparent" in headers:

@@ -45,6 +45,7 @@ REFRESH = "request-callout refresh"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _ERROR = StatusCode.ERROR
 _FIRST_ERROR = 400
+_LONGEST_URL = 2048
 _FAILURES = frozenset({"failed", "refused", "script_error", "error"})
 
 
@@ -74,9 +75,9 @@ class Spans:
         began_ns = time.time_ns() - int((time.monotonic() - run.started_at) * 1e9)
         span = self._tracing.requests.start_span(REQUEST, parent, start_time=began_ns)
         passed_on = _PassedOn(self._propagation, set_span_in_context(span, parent), formats)
-        return (
-            _Recorded(run, span, self._tracing.requests, passed_on) if span.is_recording() else _Unrecorded(passed_on)
-        )
+        if not span.is_recording():
+            return _Unrecorded(passed_on)
+        return _Recorded(run, span, self._tracing.recorded, passed_on)
 
     def _refresh(self, run: Run, origin: Run) -> ObservedRequest | None:
         """The refresh of a recorded request is recorded, whatever the sampler says of a new trace; no other is."""
@@ -242,8 +243,9 @@ def _of_callout(call: Call) -> Attributes:
 
 
 def _of_attempt(call: Call, request: OutgoingRequest) -> Attributes:
-    attributes: Attributes = dict(_of_url(request.url))
-    attributes["url.full"] = call.run.instance.redact(str(attributes["url.full"]))
+    url = request.url
+    attributes: Attributes = dict((_of_kept_url if len(url) <= _LONGEST_URL else _of_url)(url))
+    attributes["url.full"] = call.run.instance.redact(str(attributes["url.full"]))[:_LONGEST_URL]
     if request.method in _METHODS:
         attributes["http.request.method"] = request.method
     else:
@@ -257,7 +259,6 @@ def _of_attempt(call: Call, request: OutgoingRequest) -> Attributes:
     return attributes
 
 
-@lru_cache(1024)
 def _of_url(url: str) -> Attributes:
     """Of a URL: all but user info and the values of its query, which the conventions want redacted."""
     shown, question, names = shown_url(url).partition("?")
@@ -272,3 +273,6 @@ def _of_url(url: str) -> Attributes:
         "server.address": target.host,
         "server.port": target.port,
     }
+
+
+_of_kept_url = lru_cache(1024)(_of_url)

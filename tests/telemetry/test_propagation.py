@@ -77,6 +77,18 @@ def test_a_broken_trace_is_none(traced: Traced, callee: Callee, header: str) -> 
     assert len(told) == 55
 
 
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "b3", "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled"])
+@pytest.mark.parametrize("value", ["\xff\xfe", "-" * 9, "0", "=,=", "a" * 5000])
+def test_whatever_a_client_writes_its_request_goes_on(traced: Traced, callee: Callee, name: str, value: str) -> None:
+    """Headers of traces that make no sense cost the client nothing."""
+    traced.site.configure([callout("a", "/a?$(headers.x_name)=1", headers=FORWARDED)])
+    headers = {"traceparent": traced.parent_header, "X-Name": "\xff"}
+    assert traced.site.get(headers={**headers, name: value}).status == 200
+    assert len(callee.one().all("traceparent")) == 1
+    if name != "traceparent":
+        assert len(traced.attempts()) == 1
+
+
 def test_baggage_goes_no_further_by_itself(traced: Traced, callee: Callee) -> None:
     """A client's baggage is not for every callee: only forwarded headers bring it."""
     traced.site.configure([callout("a", "/a")])
