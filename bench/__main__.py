@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import native, outages, parts, resilience
+from bench import native, observing, outages, parts, resilience
 from bench.chart import draw
 from bench.report import Part, show, write_json
 
@@ -32,6 +32,7 @@ def main() -> None:
         "native",
         "outage_of_callee",
         "hedging",
+        "observing",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts (5)")
@@ -57,6 +58,7 @@ def main() -> None:
         "native": native.measure,
         "outage_of_callee": functools.partial(resilience.outage_of_callee, long=given.long),
         "hedging": resilience.hedging,
+        "observing": observing.measure,
     }
     done: dict[str, Part] = {}
     for name in given.parts or names:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,13 @@ def _cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def running(command: Sequence[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with the block; ``quiet``: without what it says of errors."""
+def running(
+    command: Sequence[str], *, quiet: bool = False, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended with the block; ``quiet``: without its errors, with these ``variables`` too."""
+    environment = {**os.environ, **(variables or {})}
     errors = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment)
     try:
         yield process
     finally:
@@ -72,12 +76,12 @@ def service() -> Iterator[Measured]:
 
 
 @contextmanager
-def plugin_server(*options: str, quiet: bool = False) -> Iterator[Measured]:
+def plugin_server(*options: str, quiet: bool = False, variables: Mapping[str, str] | None = None) -> Iterator[Measured]:
     """``request-callout serve``; its address is the socket's path."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         path = f"{folder}/kong.sock"
         command = [sys.executable, "-m", "request_callout", "serve", "--socket", path, "--log-level", "error", *options]
-        with running(command, quiet=quiet) as process:
+        with running(command, quiet=quiet, variables=variables) as process:
             _await_socket(path, process)
             yield Measured(process.pid, path)
 

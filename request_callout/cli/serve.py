@@ -15,6 +15,7 @@ from request_callout.config.settings import LuaSettings, Settings, TransportSett
 from request_callout.server.process import GRACE_S
 
 if TYPE_CHECKING:
+    from request_callout.engine.observing import Observer
     from request_callout.server.registry import Registry
     from request_callout.server.worker import Work
 
@@ -251,6 +252,11 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     default="info",
     help="The least level of what is logged to standard error.",
 )
+@_process_option(
+    "otel",
+    is_flag=True,
+    help="Send spans to an OpenTelemetry collector, as the OTEL_ variables of the environment say.",
+)
 @_settings_options
 def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
     """Run the plugin server: Kong connects to its socket.
@@ -285,18 +291,44 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
         listening = ListeningSocket(
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
-        Supervisor(lambda registry: _work(protocol, settings, info, registry), listening, options).run()
+        Supervisor(
+            lambda registry: _work(protocol, settings, info, registry, _observers(**values)), listening, options
+        ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _work(protocol: str, settings: Settings, info: dict[str, Any], registry: Registry) -> Work:
+def _observers(*, otel: bool, **_: Any) -> list[Observer]:
+    """Those that follow requests, as the options say; runs in the worker."""
+    observers: list[Observer] = []
+    if otel:
+        observers += _spans()
+    return observers
+
+
+def _spans() -> list[Observer]:
+    """The observer for OpenTelemetry, unless the environment disables it; ValueError if it can't be had."""
+    try:
+        from request_callout.telemetry.spans import spans
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise ValueError("--otel needs more packages: pip install 'kong-request-callout[otel]'") from None
+    except ValueError as error:  # OpenTelemetry reads this one while it is imported
+        raise ValueError(f"OTEL_PROPAGATORS: {error} Known are tracecontext, baggage, b3, b3multi and none") from None
+    found = spans()
+    return [] if found is None else [found]
+
+
+def _work(
+    protocol: str, settings: Settings, info: dict[str, Any], registry: Registry, observers: list[Observer]
+) -> Work:
     """What a worker does; runs in the worker."""
     from request_callout.engine import Engine
     from request_callout.server.instances import Instances
     from request_callout.server.worker import Work
 
-    engine = Engine(settings)
+    engine = Engine(settings, observers=observers)
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 

@@ -132,6 +132,11 @@ class Run:
         return run
 
     @property
+    def origin(self) -> Run | None:
+        """The request in which this work in the background began, None for a request itself."""
+        return self._origin
+
+    @property
     def is_detached(self) -> bool:
         """Whether this is work in the background, for which no client waits."""
         return self._origin is not None

@@ -1,0 +1,63 @@
+"""What it costs to watch requests: each way alone against none of them, within one run.
+
+A way is a line of ``_WAYS``: options of ``request-callout serve``, and variables of its environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from bench import cases
+from bench.load import Driver
+from bench.parts import in_turns
+from bench.processes import plugin_server, service
+from bench.report import Part
+
+_NOTHING = "nothing"
+
+
+class _Way(NamedTuple):
+    options: tuple[str, ...] = ()
+    variables: Mapping[str, str] = {}
+
+
+_SAMPLED_1 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+_WAYS = {
+    _NOTHING: _Way(),
+    "log at info": _Way(("--log-level", "info")),
+    "otel, all sampled": _Way(("--otel",)),
+    "otel, 1 % sampled": _Way(("--otel",), _SAMPLED_1),
+}
+
+
+def measure(rounds: int) -> Part:
+    """The token injection in each of these ways; the log goes nowhere, spans to a service that answers at once."""
+    part = Part("l. Watching requests: a callout, each way against none")
+    with ExitStack() as stack:
+        called, collector = (stack.enter_context(service()) for _ in range(2))
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address}
+        servers = {
+            name: stack.enter_context(plugin_server(*way.options, quiet=True, variables=endpoint | dict(way.variables)))
+            for name, way in _WAYS.items()
+        }
+        for connections in (1, 16):
+            config = cases.token_injection(called.address)
+            drivers = {
+                name: (Driver(server, [config], connections, cases.RESULTS), 3000) for name, server in servers.items()
+            }
+            loads, _ = in_turns(drivers, rounds)
+            none = loads[_NOTHING]
+            for name, load in loads.items():
+                part.add(
+                    f"{name}, {connections} connection{'s' if connections > 1 else ''}",
+                    events_per_s=load.events_per_s,
+                    cpu_us=load.cpu_us,
+                    p50_us=load.p50_us,
+                    p99_us=load.p99_us,
+                    cpu_ratio=load.cpu_us / none.cpu_us,
+                    p50_ratio=load.p50_us / none.p50_us,
+                )
+    part.note = "CPU is that of the plugin server, with the sending of spans."
+    return part
