@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ def shape_problems(config: Any) -> list[Problem]:
             continue  # follows from the wrong type
         if is_reference(error.instance) and error.schema.get("x-referenceable"):
             continue  # not resolved yet; what it stands for can't be seen
-        problems += [problem for problem in _problems(error) if problem not in problems]
+        found = [one if one.rule == "unknown-field" else replace(one, rule="schema") for one in _problems(error)]
+        problems += [problem for problem in found if problem not in problems]
     return problems
 
 
@@ -67,7 +69,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for name in found:
             if name not in known:
-                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), known)}")
+                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), known)}", rule="unknown-field")
     elif rule == "required":
         for name in wanted:
             if name not in found:
