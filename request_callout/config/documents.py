@@ -16,6 +16,7 @@ import yaml
 
 _MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000
+_MAX_DIGITS = 300
 _JSON_SPACE = re.compile(r"[ \t\n\r]*")
 _JSON_SCALAR = re.compile(r"[-+.\w]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -115,10 +116,15 @@ def _yaml(text: str) -> Iterator[Document]:
 
 
 def _json(text: str) -> Document:
-    value = json.loads(text)
+    value = json.loads(text, parse_int=_number)
     node = _JsonNodes(text).document()
     _refuse_expansion(node)
     return Document(value, node, 0, tuple(_duplicates(node, "")))
+
+
+def _number(digits: str) -> int | float:
+    """A whole number as Kong reads it: one of hundreds of digits is no longer a whole one."""
+    return int(digits) if len(digits) < _MAX_DIGITS else float(digits)
 
 
 class _JsonNodes:
@@ -152,7 +158,7 @@ class _JsonNodes:
         found = _JSON_SCALAR.match(self._text, start)
         word = "" if found is None else found.group()
         self._at = start + len(word)
-        return self._scalar(_JSON_TAGS[type(json.loads(word))], word, start, None)
+        return self._scalar(_JSON_TAGS[type(json.loads(word, parse_int=_number))], word, start, None)
 
     def _scalar(self, kind: str, text: str, start: int, style: str | None) -> yaml.Node:
         return yaml.ScalarNode(f"tag:yaml.org,2002:{kind}", text, self._mark(start), self._mark(self._at), style=style)

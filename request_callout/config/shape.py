@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -26,6 +27,8 @@ _KINDS = {
     "boolean": "true or false",
     "null": "null",
 }
+_NUMBER = re.compile(r"\s*[-+]?[0-9]+(\.[0-9]+)?\s*")
+_UNQUOTED = {"integer": _NUMBER, "number": _NUMBER, "boolean": re.compile("(?i)true|false|yes|no|on|off")}
 
 
 @lru_cache(maxsize=1)
@@ -145,7 +148,7 @@ def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
 def _rewriting(kinds: Sequence[str], found: Any, schema: Any) -> str:
     if "string" in kinds and isinstance(found, (bool, int, float)):
         return "; put it in quotes" + (" (YAML reads on, off, yes and no as such)" if isinstance(found, bool) else "")
-    if isinstance(found, str) and kinds[0] in ("integer", "number", "boolean"):
+    if isinstance(found, str) and kinds[0] in _UNQUOTED and _UNQUOTED[kinds[0]].fullmatch(found):
         return "; write it without quotes"
     if kinds[0] == "string" and isinstance(found, (list, dict)):
         return "; write it as text" + _such(schema)

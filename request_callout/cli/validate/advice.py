@@ -74,7 +74,11 @@ def _destination(request: Mapping[str, Any], path: str) -> Iterator[Problem]:
     if host is None or request.get("by_lua") is not None:
         return
     try:
-        rules_of(DestinationRules(tuple(allowed), tuple(denied))).check_host(host)
+        ready = rules_of(DestinationRules(tuple(allowed), tuple(denied)))
+    except TransportError:
+        return  # an error of its own
+    try:
+        ready.check_host(host)
     except TransportError as error:
         message = f"every call is refused: {error}; change the URL or request.destination"
         yield _warning(f"{path}.url", message, "destination")
@@ -135,14 +139,14 @@ def _early(name: str, own: Sequence[_Read], done: Mapping[str, set[str]], *, dec
         where = read.path.partition("]")[2]
         if read.name == name:
             if read.offset is not None and where.startswith(_BEFORE_THE_CALL):
-                message = "is this callout itself, which has no response yet; read another one"
+                message = "it is this callout itself, which has no response yet; read another one"
         elif read.name not in done:
             if read.offset is not None:
-                message = f"runs after this one; put it before, or list {read.name!r} in depends_on here"
+                message = f"it runs after this one; put it before, or list {read.name!r} in depends_on here"
         elif read.offset is None and declares and read.name not in done[name]:
-            message = f"may not be done yet; list {read.name!r} in depends_on here, which is given and lacks it"
+            message = f"it may not be done yet; list {read.name!r} in depends_on here, which is given and lacks it"
         if message is not None:
-            text = f"reads callouts.{read.name}, which {message}"
+            text = f"reads callouts.{read.name}: {message}"
             yield _warning(read.path, text, "order", read.line, read.offset)
 
 

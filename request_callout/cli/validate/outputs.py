@@ -32,7 +32,7 @@ def as_text(results: Sequence[Checked], style: Style) -> str:
     lines: list[str] = []
     for result in results:
         lines += [_line(finding) for finding in result.findings]
-        if not result.count("error", "warning") and not style.quiet:
+        if not (style.quiet or result.count("error", "warning") or (result.findings and not result.configurations)):
             word = style.good if result.configurations else _NOTHING
             lines.append(f"{_printable(result.file)}: {word}")
     summary = _summary(results)
