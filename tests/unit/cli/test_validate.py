@@ -59,7 +59,7 @@ def test_a_good_file_is_ok(good: Path) -> None:
 
 
 def test_every_problem_is_a_line_with_file_and_path(bad: Path) -> None:
-    """Each problem of each plugin is FILE:LINE:COLUMN: PATH: message [rule], and a line counts them; the status is 1."""
+    """Each problem of each plugin is FILE:LINE:COLUMN: PATH: message [rule]; the status is 1."""
     result = run(bad)
     assert result.exit_code == 1
     *found, summary = result.output.splitlines()
@@ -67,9 +67,9 @@ def test_every_problem_is_a_line_with_file_and_path(bad: Path) -> None:
     assert [line.removeprefix(f"{bad}:").rsplit(": ", 1)[0].split(": ")[:2] for line in found] == [
         ["7:19", f"{first}[1].depends_on"],
         ["8:22", f"{first}[1].request.url"],
-        ["8:61", f"{first}[1].request.headers.custom.X-Gone"],
-        ["8:92", f"{first}[1].request.by_lua"],
-        ["9:64", f"{first}[2].request.url"],
+        ["8:59", f"{first}[1].request.headers.custom.X-Gone"],
+        ["8:87", f"{first}[1].request.by_lua"],
+        ["9:61", f"{first}[2].request.url"],
         ["11:11", "plugins[2].config.callouts"],
     ]
     assert summary == "6 problems in 1 file"
