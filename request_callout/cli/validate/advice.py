@@ -95,7 +95,10 @@ def _constant_host(url: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One place where a callout's context is read; ``offset`` is None for a script."""
+    """One place where a callout's context is read; ``offset`` is None for a script.
+
+    The ``name`` is empty for an expression that may read any callout.
+    """
 
     name: str
     path: str
@@ -108,7 +111,7 @@ def _reads(config: Mapping[str, Any], callouts: Sequence[Mapping[str, Any]]) -> 
     reads = list(_all_reads(config, json_schema(), "config"))
     in_scripts = {read.name for read in reads if read.offset is None}
     for read in reads:
-        if read.name not in names:
+        if read.name and read.name not in names:
             close = difflib.get_close_matches(read.name, names, n=1)
             if close or (read.offset is not None and read.name not in in_scripts):
                 hint = f"did you mean {close[0]!r}?" if close else f"the names are: {', '.join(names) or 'none'}"
@@ -125,15 +128,19 @@ def _order(callouts: Sequence[Mapping[str, Any]], names: Sequence[str], reads: S
     done: dict[str, set[str]] = {}
     for name in sequence:
         place = names.index(name)
-        own = [read for read in reads if read.path.startswith(f"config.callouts[{place + 1}].") and read.name in names]
-        declared = callouts[place].get("depends_on")
-        waits = set(declared or ()) | {read.name for read in own if read.offset is not None and read.name in done}
-        done[name] = waits.union(*(done.get(one, set()) for one in waits))
-        yield from _early(name, own, done, declares=declared is not None)
+        own = [read for read in reads if read.path.startswith(f"config.callouts[{place + 1}].")]
+        if callouts[place].get("depends_on") is None or any(not read.name for read in own):
+            done[name] = set(done)  # as good as: the engine may find that fewer are needed
+        else:
+            waits = set(_declared(callouts[place])) | {
+                read.name for read in own if read.offset is not None and read.name in done
+            }
+            done[name] = waits.union(*(done.get(one, set()) for one in waits))
+        yield from _early(name, [read for read in own if read.name in names], done)
 
 
-def _early(name: str, own: Sequence[_Read], done: Mapping[str, set[str]], *, declares: bool) -> Iterator[Problem]:
-    """What this callout reads before it is there; ``done`` has it and those before it in the sequence."""
+def _early(name: str, own: Sequence[_Read], done: Mapping[str, set[str]]) -> Iterator[Problem]:
+    """What this callout reads before it is there; ``done`` has those that each one so far can count on."""
     for read in own:
         message = None
         where = read.path.partition("]")[2]
@@ -143,7 +150,7 @@ def _early(name: str, own: Sequence[_Read], done: Mapping[str, set[str]], *, dec
         elif read.name not in done:
             if read.offset is not None:
                 message = f"it runs after this one; put it before, or list {read.name!r} in depends_on here"
-        elif read.offset is None and declares and read.name not in done[name]:
+        elif read.offset is None and read.name not in done[name]:
             message = f"it may not be done yet; list {read.name!r} in depends_on here, which is given and lacks it"
         if message is not None:
             text = f"reads callouts.{read.name}: {message}"
@@ -189,5 +196,6 @@ def _in_text(text: str, path: str) -> Iterator[_Read]:
     except TemplateError:
         return
     for part in expressions:
-        for name in sorted(analyse(part.source, is_expression=True).callouts):
+        uses = analyse(part.source, is_expression=True)
+        for name in [*sorted(uses.callouts), *([""] if uses.all_callouts else [])]:
             yield _Read(name, path, part.line, part.offset)
