@@ -19,8 +19,9 @@ _COMMANDS = {
     "dump": "Print the plugin's description for Kong (query_cmd).",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
     "health": "Ask a running plugin server whether it answers.",
+    "schema": "Print the JSON Schema of configurations and files, for editors.",
     "serve": "Run the plugin server beside Kong.",
-    "validate": "Check the plugin's configurations in declarative files.",
+    "validate": "Check the plugin's configurations in files of Kong, decK, Kubernetes and Terraform.",
 }
 
 # One module tells for all: they are compiled into one extension, or none is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from request_callout.config import http_checks
@@ -27,8 +28,8 @@ _VAULT = "{vault://"
 def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterator[Problem]:
     """Everything wrong beside the shape, on those parts whose shape allows to look."""
     callouts = [(place, one) for place, one in enumerate(items(config, "callouts"), 1) if isinstance(one, Mapping)]
-    yield from _names(callouts)
-    yield from _dependencies(callouts)
+    yield from _ruled("name", _names(callouts))
+    yield from _ruled("dependency", _dependencies(callouts))
     sources = Sources(check_source)
     for place, callout in callouts:
         yield from _callout(callout, f"config.callouts[{place}]", sources)
@@ -41,7 +42,11 @@ def check(config: Mapping[str, Any], check_source: SourceCheck | None) -> Iterat
     cache = record(config, "cache")
     if cache.get("strategy") == "redis":
         yield from cloud_authentication(record(cache, "redis"))
-    yield from _references(config, json_schema(), "config")
+    yield from _ruled("reference", _references(config, json_schema(), "config"))
+
+
+def _ruled(rule: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    return (replace(problem, rule=rule) for problem in problems)
 
 
 def _names(callouts: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[Problem]:

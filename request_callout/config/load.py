@@ -23,7 +23,9 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
     ``check_source`` finds syntax errors in Lua; without it scripts and expressions are not looked into.
     """
     if not isinstance(raw, Mapping):
-        raise InvalidConfiguration([Problem("config", "must be a record (fields with values); see the schema")])
+        raise InvalidConfiguration(
+            [Problem("config", "must be a record (fields with values); see the schema", rule="schema")]
+        )
     schema = json_schema()
     problems: list[Problem] = []
     raw = _with_text_keys(raw, "config", problems)
@@ -58,7 +60,7 @@ def _with_text_keys(raw: Any, path: str, problems: list[Problem]) -> Any:
     """The same with names that are texts; YAML can also make numbers and others of them."""
     if isinstance(raw, Mapping):
         problems += [
-            Problem(f"{path}.{name}", "a name must be a string; put it in quotes")
+            Problem(f"{path}.{name}", "a name must be a string; put it in quotes", rule="schema")
             for name in raw
             if not isinstance(name, str)
         ]
@@ -78,7 +80,7 @@ def _known(own: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unresolved(resolved: list[tuple[str, str, Any]]) -> list[Problem]:
     return [
-        Problem(path, f"the reference {reference} could not be resolved; check that the vault has it")
+        Problem(path, f"the reference {reference} could not be resolved; check that the vault has it", rule="reference")
         for path, reference, value in resolved
         if value in ("", None)
     ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ _KINDS = {
     "boolean": "true or false",
     "null": "null",
 }
+_NUMBER = re.compile(r"\s*[-+]?[0-9]+(\.[0-9]+)?\s*")
+_UNQUOTED = {"integer": _NUMBER, "number": _NUMBER, "boolean": re.compile("(?i)true|false|yes|no|on|off")}
 
 
 @lru_cache(maxsize=1)
@@ -44,7 +48,8 @@ def shape_problems(config: Any) -> list[Problem]:
             continue  # follows from the wrong type
         if is_reference(error.instance) and error.schema.get("x-referenceable"):
             continue  # not resolved yet; what it stands for can't be seen
-        problems += [problem for problem in _problems(error) if problem not in problems]
+        found = [one if one.rule == "unknown-field" else replace(one, rule="schema") for one in _problems(error)]
+        problems += [problem for problem in found if problem not in problems]
     return problems
 
 
@@ -67,7 +72,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for name in found:
             if name not in known:
-                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), known)}")
+                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), known)}", rule="unknown-field")
     elif rule == "required":
         for name in wanted:
             if name not in found:
@@ -143,7 +148,7 @@ def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
 def _rewriting(kinds: Sequence[str], found: Any, schema: Any) -> str:
     if "string" in kinds and isinstance(found, (bool, int, float)):
         return "; put it in quotes" + (" (YAML reads on, off, yes and no as such)" if isinstance(found, bool) else "")
-    if isinstance(found, str) and kinds[0] in ("integer", "number", "boolean"):
+    if isinstance(found, str) and kinds[0] in _UNQUOTED and _UNQUOTED[kinds[0]].fullmatch(found):
         return "; write it without quotes"
     if kinds[0] == "string" and isinstance(found, (list, dict)):
         return "; write it as text" + _such(schema)

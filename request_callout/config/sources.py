@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from request_callout.config.problems import Problem
 from request_callout.config.scope import element_names
 from request_callout.config.template import Expression, Template, TemplateError, parse
+
+_NEAR = re.compile(r"near '([^']+)'")
 
 SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
 """Finds syntax errors in Lua: (source, whether it is an expression) to lines and messages."""
@@ -31,7 +34,7 @@ class Sources:
         """A whole script."""
         if isinstance(source, str) and self._check is not None:
             for line, message in self._check(source, False):
-                yield Problem(path, message, line)
+                yield Problem(path, message, line, "lua", _offset(source, line, message))
 
     def text(self, text: Any, path: str) -> Iterator[Problem]:
         """A value that may hold expressions."""
@@ -46,7 +49,8 @@ class Sources:
         try:
             template = parse(text)
         except TemplateError as error:
-            yield Problem(path, f"{error.message}; close it, or write $('$(') for the text itself", error.line)
+            message = f"{error.message}; close it, or write $('$(') for the text itself"
+            yield Problem(path, message, error.line, "lua", _offset(text, error.line, ""))
             return
         yield from self._expressions(template, path)
 
@@ -64,16 +68,27 @@ class Sources:
     def _expressions(self, template: Template, path: str) -> Iterator[Problem]:
         for part in template.expressions:
             if not part.source.strip():
-                yield Problem(
-                    path, "the expression $() is empty; write one, or $('$()') for the text itself", part.line
-                )
+                message = "the expression $() is empty; write one, or $('$()') for the text itself"
+                yield Problem(path, message, part.line, "lua", part.offset)
             else:
                 yield from self._expression(part, path)
 
     def _expression(self, part: Expression, path: str) -> Iterator[Problem]:
         for name in () if self._per_element else element_names(part.source):
             message = f"{name} is known only in the request and response of a callout with for_each; use it there"
-            yield Problem(path, message, part.line)
+            yield Problem(path, message, part.line, "lua", part.offset)
         if self._check is not None:
             for line, message in self._check(part.source, True):
-                yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1)
+                offset = part.offset + _offset(part.source, line, message)
+                yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1, "lua", offset)
+
+
+def _offset(source: str, line: int, message: str) -> int:
+    """The character that a message is about: the token that it names if the line has it once, or the line's first."""
+    lines = source.split("\n")
+    place = min(line, len(lines)) - 1
+    start = sum(len(one) + 1 for one in lines[:place])
+    near = _NEAR.search(message)
+    if near is not None and lines[place].count(near[1]) == 1:
+        return start + lines[place].index(near[1])
+    return start + len(lines[place]) - len(lines[place].lstrip())

@@ -59,19 +59,20 @@ def test_a_good_file_is_ok(good: Path) -> None:
 
 
 def test_every_problem_is_a_line_with_file_and_path(bad: Path) -> None:
-    """Each problem of each plugin is FILE: PATH: message; the status is 1."""
+    """Each problem of each plugin is FILE:LINE:COLUMN: PATH: message [rule]; the status is 1."""
     result = run(bad)
     assert result.exit_code == 1
-    places = [line.removeprefix(f"{bad}: ").split(": ")[0] for line in result.output.splitlines()]
+    *found, summary = result.output.splitlines()
     first = "plugins[1].config.callouts"
-    assert sorted(places) == [
-        f"{first}[1].depends_on",
-        f"{first}[1].request.by_lua (line 2)",
-        f"{first}[1].request.headers.custom.X-Gone",
-        f"{first}[1].request.url",
-        f"{first}[2].request.url (line 1)",
-        "plugins[2].config.callouts",
+    assert [line.removeprefix(f"{bad}:").rsplit(": ", 1)[0].split(": ")[:2] for line in found] == [
+        ["7:19", f"{first}[1].depends_on"],
+        ["8:22", f"{first}[1].request.url"],
+        ["8:59", f"{first}[1].request.headers.custom.X-Gone"],
+        ["8:87", f"{first}[1].request.by_lua"],
+        ["9:61", f"{first}[2].request.url"],
+        ["11:11", "plugins[2].config.callouts"],
     ]
+    assert summary == "6 problems in 1 file"
     assert "a -> b -> a" in result.output
 
 
@@ -79,23 +80,24 @@ def test_all_files_are_checked(good: Path, bad: Path, tmp_path: Path) -> None:
     """A file that is bad or can't be read does not keep the others from being checked."""
     result = run(tmp_path / "none.yml", tmp_path, bad, good)
     lines = result.output.splitlines()
-    assert lines[0] == f"{tmp_path / 'none.yml'}: can't be read: No such file or directory"
-    assert lines[1] == f"{tmp_path}: can't be read: Is a directory"
-    assert lines[-1] == f"{good}: ok"
+    assert lines[0] == f"{tmp_path / 'none.yml'}: can't be read: No such file or directory [syntax]"
+    assert lines[1] == f"{tmp_path}: can't be read: Is a directory [syntax]"
+    assert lines[-2:] == [f"{good}: ok", "8 problems in 3 files"]
     assert result.exit_code == 1
 
 
 def test_the_place_of_a_yaml_error_is_told() -> None:
     """A file that is no YAML is one problem with its line and column."""
     result = run("-", text="a: b\nc: [1\n")
-    assert result.output.startswith("-: line 3, column 1: ")
+    assert result.output.startswith("-:3:1: ")
     assert result.exit_code == 1
 
 
 def test_a_file_that_is_no_text_is_told() -> None:
     """Bytes that are no UTF-8 are one problem."""
     result = run("-", text=b"a: \xff\n")
-    assert (result.output, result.exit_code) == ("-: is no UTF-8 text (byte 4)\n", 1)
+    assert result.output.startswith("-:1:4: is no UTF-8 text (byte 4)")
+    assert result.exit_code == 1
 
 
 def test_the_standard_input_may_be_checked() -> None:
@@ -133,7 +135,7 @@ def test_fields_that_enterprise_does_not_have_are_told() -> None:
     """With --portable each field of ours is a line with its path, a record of ours is one, and the status is 1."""
     result = run("--portable", "-", text=OURS)
     ours = [f"callouts[2].{name}" for name in ("when", "for_each", "request.body.typed", "request.error.retry_after")]
-    assert [line.split(": ")[1] for line in result.output.splitlines()] == [
+    assert [line.split(": ")[1] for line in result.output.splitlines()[:-1]] == [
         f"plugins[1].config.{name}" for name in ("deadline_ms", *ours)
     ]
     assert "is not in Kong Enterprise's plugin; remove it" in result.output

@@ -1,0 +1,149 @@
+"""From the text of a file to its findings: problems with the file's name, lines and columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from request_callout.cli.validate.advice import advice
+from request_callout.cli.validate.documents import errors
+from request_callout.config.deck_templates import is_unknown
+from request_callout.config.documents import line_and_column
+from request_callout.config.files import File, Found, Standing, read_file
+from request_callout.config.parts import items
+from request_callout.config.places import Place
+from request_callout.config.portable import beyond_enterprise
+from request_callout.config.problems import Problem
+
+if TYPE_CHECKING:
+    from request_callout.config import SourceCheck
+
+_SHORT_SECRET = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem of a file; ``place`` is None only if the file can't be read at all."""
+
+    file: str
+    problem: Problem
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file after the checks: how many configurations it has, and what is wrong, in the order of the file."""
+
+    file: str
+    configurations: int
+    findings: tuple[Finding, ...]
+
+    def count(self, *levels: str) -> int:
+        """How many findings of these levels there are."""
+        return sum(finding.problem.level in levels for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What to check; ``check_source`` finds syntax errors in Lua."""
+
+    check_source: SourceCheck
+    environment: Mapping[str, str]
+    portable: bool = False
+    allow_unset: bool = False
+
+    def check(self, file: str) -> Checked:
+        """Check one file, ``-`` for the standard input."""
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            return Checked(file, 0, (Finding(file, Problem("", f"can't be read: {reason}", rule="syntax"), None),))
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = data[: error.start].decode("utf-8", "replace")
+            problem = Problem("", f"is no UTF-8 text (byte {error.start + 1})", rule="syntax")
+            place = Place(*line_and_column(before, len(before)))
+            return Checked(file, 0, (Finding(file, problem, place),))
+        return self.check_text(file, text.replace("\r\n", "\n"))
+
+    def check_text(self, file: str, text: str) -> Checked:
+        """Check the text of a file."""
+        read = read_file(text, self.environment, name=file)
+        found = [one for one in read.found if not (self.allow_unset and one.problem.rule == "unset")]
+        for standing in read.configurations:
+            found += self._of(standing)
+        findings = {
+            (one.place, one.problem.path, one.problem.message): Finding(file, _redacted(one.problem, read), one.place)
+            for one in sorted(found, key=lambda one: one.place)
+        }
+        return Checked(file, len(read.configurations), tuple(findings.values()))
+
+    def _of(self, standing: Standing) -> Iterator[Found]:
+        raw = standing.configuration.raw
+        try:
+            problems = errors(raw, self.check_source)
+            problems += _beside(problems, advice(raw))
+        except RecursionError:
+            problems = [Problem("config", "nested too deep", rule="schema")]
+        if self.portable:
+            message = "is not in Kong Enterprise's plugin; remove it to be portable"
+            problems += [Problem(path, message, rule="portable") for path in beyond_enterprise(raw)]
+        for problem in problems:
+            if not _unseen(problem, raw):
+                yield Found(standing.configuration.placed(problem), standing.place(problem))
+
+
+def _beside(problems: Sequence[Problem], warnings: Sequence[Problem]) -> list[Problem]:
+    """The warnings but those at places that have errors, from which they may follow."""
+    wrong = {problem.path for problem in problems}
+    return [warning for warning in warnings if warning.path not in wrong]
+
+
+def _unseen(problem: Problem, raw: Any) -> bool:
+    """Whether a problem may come from a value that can't be seen."""
+    if is_unknown(problem.path):
+        return True
+    if problem.rule in ("unknown-field", "portable"):
+        return False
+    if problem.rule in ("dependency", "name") and isinstance(raw, Mapping):
+        return any(isinstance(one, Mapping) and is_unknown(one.get("name")) for one in items(raw, "callouts"))
+    return is_unknown(_at(raw, problem.path.removeprefix("config")))
+
+
+def _at(value: Any, path: str) -> Any:
+    """The value that a path leads to, None if there is none."""
+    while path:
+        if path.startswith("[") and isinstance(value, list):
+            number, _, path = path[1:].partition("]")
+            if not (number.isdecimal() and 1 <= int(number) <= len(value)):
+                return None
+            value = value[int(number) - 1]
+            continue
+        if not isinstance(value, Mapping):
+            return None
+        names = [name for name in value if path.startswith(f".{name}")]
+        name = max(
+            (name for name in names if path[len(f".{name}") :][:1] in ("", ".", "[")),
+            key=lambda name: len(str(name)),
+            default=None,
+        )
+        if name is None:
+            return None
+        value, path = value[name], path[len(f".{name}") :]
+    return value
+
+
+def _redacted(problem: Problem, read: File) -> Problem:
+    message = problem.message
+    path = problem.path
+    for name, value in sorted(read.secrets.items(), key=lambda one: -len(one[1])):
+        for secret in {value, repr(value)[1:-1], *value.splitlines()}:
+            if len(secret) > _SHORT_SECRET:
+                message = message.replace(secret, f"(value of {name})")
+                path = path.replace(secret, f"(value of {name})")
+    return replace(problem, message=message, path=path)
