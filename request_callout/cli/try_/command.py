@@ -91,7 +91,7 @@ def try_(
         request = read_request(source, entry)
         recorded = None if replay is None else har.load(replay)
         configuration = loaded(file, schemas)
-        redactor = Redactor(_secrets(configuration, schemas[PLUGIN]))
+        redactor = Redactor(_secrets(configuration, schemas[PLUGIN]), har.highest_placeholder(recorded or ()))
         conditions = Conditions(
             upstream=upstream,
             replay=recorded,

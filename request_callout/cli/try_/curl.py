@@ -8,6 +8,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -23,7 +24,8 @@ _SHORT = {
     "E": "cert", "c": "cookie-jar", "j": "junk-session-cookies", "D": "dump-header", "1": "tlsv1", "2": "sslv2",
     "0": "http1.0", "y": "speed-time", "Y": "speed-limit", "J": "remote-header-name", "n": "netrc", "q": "disable",
     "K": "config", "Z": "parallel", ":": "next", "t": "telnet-option", "z": "time-cond", "C": "continue-at",
-    "Q": "quote", "P": "ftp-port", "a": "append", "l": "list-only", "B": "use-ascii", "p": "proxytunnel", "U": "proxy-user",
+    "Q": "quote", "P": "ftp-port", "a": "append", "l": "list-only", "B": "use-ascii", "p": "proxytunnel",
+    "U": "proxy-user",
     "M": "manual", "V": "version", "h": "help", "R": "remote-time",
 }  # fmt: skip
 _WITHOUT_EFFECT = """
@@ -77,7 +79,7 @@ def parse(command: str, environment: Mapping[str, str] | None = None, folder: Pa
     arguments = words(command, os.environ if environment is None else environment)
     while arguments and arguments[0] in ("$", "%", ">"):
         arguments = arguments[1:]
-    if not arguments or arguments[0].rpartition("/")[2].removesuffix(".exe") != "curl":
+    if not arguments or arguments[0].rpartition("/")[2] != "curl":
         raise BadRequest("no curl command: the first word has to be curl")
     asked = _Asked()
     files = _Files(folder or Path())
@@ -101,8 +103,7 @@ def _read(arguments: list[str], asked: _Asked, files: _Files) -> None:
         elif argument == "--":
             only_urls = True
         elif argument.startswith("--"):
-            name = argument[2:]
-            _option(name, argument, lambda shown=argument: value(shown), asked, files)
+            _option(argument[2:], argument, partial(value, argument), asked, files)
         else:
             letters = argument[1:]
             while letters:

@@ -14,7 +14,7 @@ import orjson
 from request_callout import __version__
 from request_callout.cli.try_.request import BadRequest, Request, made
 from request_callout.transport.exchanges import Exchange, NoExchange, from_entry, to_entry
-from request_callout.transport.recorded import shown
+from request_callout.transport.recorded import PLACEHOLDER, shown
 
 FORMAT = 1
 """The version of a recording's own members."""
@@ -102,6 +102,12 @@ def load(path: Path) -> list[Exchange]:
         return [from_entry(entry, f"log.entries[{number}]") for number, entry in enumerate(entries, 1)]
     except (BadRequest, NoExchange) as error:
         raise BadRequest(f"{path}: {error}") from None
+
+
+def highest_placeholder(exchanges: Sequence[Exchange]) -> int:
+    """The highest number of a placeholder for a secret in a recording; 0 if there is none."""
+    text = orjson.dumps([to_entry(one) for one in exchanges]).decode()
+    return max((int(found.rpartition("-")[2]) for found in PLACEHOLDER.findall(text)), default=0)
 
 
 def save(path: Path, exchanges: Sequence[Exchange]) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 import orjson
 
 from request_callout.transport.exchanges import Exchange
+from request_callout.transport.recorded import PLACEHOLDER
 from request_callout.values import raw, text
 
 _NAME = re.compile(
@@ -24,6 +25,7 @@ _NAME = re.compile(
     r"api[-_]?key|private[-_]?key|access[-_]?key|(?<![a-z])(auth|key|sig)(?![a-z])",
     re.IGNORECASE,
 )
+_WHOLE = re.compile(r"secret|passw|credential|cookies", re.IGNORECASE)
 _NO_SECRETS = frozenset(
     {"token_type", "token-type", "tokentype", "access-control-allow-credentials", "www-authenticate"}
 )
@@ -31,9 +33,13 @@ _SHORTEST = 6
 
 
 class Redactor:
-    """Knows the secrets of one request; ``learn`` before anything is shown."""
+    """Knows the secrets of one request. What is shown first has to be looked through first, too.
 
-    def __init__(self, configured: Iterable[str] = ()) -> None:
+    Placeholders that are there already stay; ``taken`` is the highest number among them.
+    """
+
+    def __init__(self, configured: Iterable[str] = (), taken: int = 0) -> None:
+        self._taken = taken
         self._numbers: dict[str, str] = {}
         self._forms: dict[str, str] = {}
         for secret in configured:
@@ -41,11 +47,13 @@ class Redactor:
 
     def secret(self, value: str) -> str:
         """The placeholder of a secret."""
+        if PLACEHOLDER.fullmatch(value):
+            return value
         if value not in self._numbers:
-            placeholder = f"redacted-{len(self._numbers) + 1}"
+            placeholder = f"redacted-{self._taken + len(self._numbers) + 1}"
             self._numbers[value] = placeholder
             for form in (value, quote(value, safe=""), quote_plus(value), quote(value), _in_json(value)):
-                if len(form) >= _SHORTEST and not re.fullmatch(r"redacted-\d+", form):
+                if len(form) >= _SHORTEST:
                     self._forms.setdefault(form, placeholder)
             self._forms = dict(sorted(self._forms.items(), key=lambda one: len(one[0]), reverse=True))
         return self._numbers[value]
@@ -142,6 +150,10 @@ class Redactor:
             return self.query(content).encode()
         return self.text(content).encode()
 
+    def context(self, callouts: dict[str, Any]) -> dict[str, Any]:
+        """The context of callouts: their names say nothing of what is in it."""
+        return {name: self.value(one) for name, one in callouts.items()}
+
     def value(self, value: Any, *, hide: bool = False) -> Any:
         """A value of JSON."""
         if isinstance(value, str):
@@ -154,7 +166,7 @@ class Redactor:
             return {
                 name: self.header(str(name), one)
                 if isinstance(one, str) and is_secret(str(name))
-                else self.value(one, hide=hide or is_secret(str(name)))
+                else self.value(one, hide=hide or _hides(str(name), one))
                 for name, one in value.items()
             }
         return 0 if hide and isinstance(value, (int, float)) and not isinstance(value, bool) else value
@@ -163,6 +175,11 @@ class Redactor:
 def is_secret(name: str) -> bool:
     """Whether what has this name is a secret."""
     return name.lower() not in _NO_SECRETS and _NAME.search(name) is not None
+
+
+def _hides(name: str, value: Any) -> bool:
+    """Whether all in a value is secret: in an object only where its name leaves no doubt."""
+    return (_WHOLE if isinstance(value, dict) else _NAME).search(name) is not None and is_secret(name)
 
 
 def _in_json(value: str) -> str:

@@ -41,13 +41,14 @@ def document(happened: Happened, configuration: Configuration, redactor: Redacto
     callees = [plain(one) for one in happened.callees]
     upstream = [plain(one) for one in happened.upstream]
     answer_headers, answer_body = _decoded(happened.answer.status, happened.answer.headers, happened.answer.body)
-    context = x.shared.get("callouts")
+    shared = x.shared.get("callouts")
+    context = shared if isinstance(shared, dict) else {}
     # Everything once before: what is learnt last has to be hidden in what is told first.
     redactor.headers(request.headers)
     redactor.query(request.target.partition("?")[2])
     redactor.body(request.body)
     redactor.headers(answer_headers)
-    redactor.value(context)
+    redactor.context(context)
     for one in (*callees, *upstream):
         redactor.exchange(one)
     timeline = happened.timeline
@@ -65,7 +66,7 @@ def document(happened: Happened, configuration: Configuration, redactor: Redacto
         "callouts": [] if timeline is None else redactor.value(timeline["callouts"]),
         "waits_for": {} if timeline is None else timeline["waits_for"],
         "duration_ms": None if timeline is None else timeline["ended_ms"],
-        "context": redactor.value(context) if context is not None else {},
+        "context": redactor.context(context),
         "upstream": None,
         "answer": {
             "status": happened.answer.status,
