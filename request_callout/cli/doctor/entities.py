@@ -81,9 +81,7 @@ def _neighbours(
     answers = [name for name in after if name in _ANSWER_EARLY]
     if answers:
         message = f"{', '.join(answers)} may answer the client when the callouts have been made already"
-        yield Finding(
-            check, "warning", message, "put conditions (when) on the callouts, or the plugins on other routes"
-        )
+        yield Finding(check, "warning", message, "set when on the callouts, or put that plugin on other routes")
     changes = [name for name in after if name in _CHANGE_REQUEST]
     if changes:
         message = f"{', '.join(changes)} changes the request after this plugin: callouts see it as it was before"

@@ -74,7 +74,8 @@ def own_server(servers: list[PluginServer]) -> PluginServer | None:
         for one in servers
         if "request" in f"{one.name} {one.query_command} {one.start_command}".lower().replace("_", "-")
     ]
-    return (named or servers or [None])[0] if len(named or servers) == 1 else (named[0] if named else None)
+    candidates = named or servers
+    return candidates[0] if named or len(candidates) == 1 else None
 
 
 def enabled(root: Mapping[str, Any] | None, names: list[str] | None) -> Iterator[Finding]:
@@ -92,9 +93,7 @@ def enabled(root: Mapping[str, Any] | None, names: list[str] | None) -> Iterator
     elif told == __version__:
         yield Finding("plugin version", "ok", told)
     else:
-        remedy = (
-            "write the dump again with this version (request-callout dump) and restart Kong, or install that version"
-        )
+        remedy = "write the dump again with this version (request-callout dump), and restart Kong"
         yield Finding("plugin version", "warning", f"Kong has {told}, this is {__version__}", remedy)
 
 
