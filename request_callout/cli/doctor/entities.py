@@ -67,7 +67,7 @@ def _neighbours(
     order: Mapping[str, int],
     place: str,
 ) -> Iterator[Finding]:
-    names = {str(one["name"]) for one in plugins if one.get("enabled", True) and _meet(plugin, one, routes)}
+    names = {str(one.get("name")) for one in plugins if one.get("enabled", True) and _meet(plugin, one, routes)}
     names.discard(PLUGIN_NAME)
     check = f"order ({place})"
     mine = order.get(PLUGIN_NAME, PRIORITY)

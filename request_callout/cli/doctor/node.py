@@ -186,7 +186,7 @@ def known_bugs(root: Mapping[str, Any] | None, root_status: int) -> Iterator[Fin
     configuration = _mapping(root or {}, "configuration")
     server = own_server(plugin_servers(configuration))
     starts = root_status == 500 or (server is not None and bool(server.start_command))
-    if starts and (root_status == 500 or numbers[:2] == (3, 9)):
+    if starts and (root_status == 500 or (3, 9) <= numbers <= (3, 9, 1)):
         message = (
             "GET / of the Admin API answers 500 whenever the worker that started the plugin server answers: Kong 3.9.0 "
             "and 3.9.1 can't serialise its handle (Kong/kong#14260). Kong's ingress controller does not start then"

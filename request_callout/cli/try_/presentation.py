@@ -57,7 +57,7 @@ class _Shown:
         self._console.print(Text(f"\n{text}", style="bold cyan"))
 
     def line(self, text: str, style: str = "") -> None:
-        self._console.print(Padding.indent(Text(text, style=style), 2))
+        self._console.print(Text(f"  {text}", style=style), soft_wrap=True)
 
     def block(self, lines: Sequence[str], style: str = "") -> None:
         for text in lines[:_MOST_LINES]:

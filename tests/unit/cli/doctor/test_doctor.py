@@ -18,7 +18,9 @@ from werkzeug import Request, Response
 
 from request_callout import __version__
 from request_callout.config.kong_schema import plugin_info
+from tests.unit.server.processes import Start, start
 
+__all__ = ["start"]
 Answers = dict[str, Any]
 RECORDED: Answers = json.loads(Path(__file__).with_name("kong-3.9.1.json").read_text())
 
@@ -195,3 +197,15 @@ def unused_tcp_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_the_plugin_server_is_asked(admin: str, answers: Answers, start: Start, tmp_path: Path) -> None:
+    """Where the socket is on this host, the server is asked, and the socket's mode is told."""
+    path = str(tmp_path / "kong.sock")
+    answers["/"]["configuration"]["pluginservers"][0]["socket"] = path
+    running = start("request_callout", "serve", "--socket", path)
+    running.wait_for("listening")
+    status, findings, _ = examine(admin)
+    assert status == 0
+    assert "mode 600" in findings["socket"]["message"]
+    assert findings["plugin server answers"]["level"] == "ok"
