@@ -17,6 +17,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from request_callout import __version__
+from request_callout.cli.demo.process import GatewayProcess
 from request_callout.config.kong_schema import plugin_info
 from tests.unit.server.processes import Start, start
 
@@ -209,3 +210,13 @@ def test_the_plugin_server_is_asked(admin: str, answers: Answers, start: Start, 
     assert status == 0
     assert "mode 600" in findings["socket"]["message"]
     assert findings["plugin server answers"]["level"] == "ok"
+
+
+def test_the_embedded_gateway(tmp_path: Path) -> None:
+    """On the embedded gateway all that it tells is well."""
+    (tmp_path / "kong.yml").write_text('_format_version: "3.0"')
+    with GatewayProcess(tmp_path / "kong.yml") as gateway:
+        status, findings, _ = examine(gateway.admin)
+    assert status == 0, findings
+    assert findings["schema"]["level"] == "ok"
+    assert findings["configurations"]["message"].startswith("none yet")
