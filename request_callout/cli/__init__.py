@@ -7,6 +7,7 @@ has to answer quickly, and ``serve`` changes the standard library before anythin
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -16,11 +17,13 @@ _COMMANDS = {
     "cache": "Look into the responses that are kept in Redis, and clear them.",
     "convert": "Convert configurations of Enterprise, KrakenD and Apigee.",
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
+    "doctor": "Look at a running Kong and say what is wrong with its set-up.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
     "health": "Ask a running plugin server whether it answers.",
     "schema": "Print the JSON Schema of configurations and files, for editors.",
     "serve": "Run the plugin server beside Kong.",
+    "try": "Make one request on the small gateway, and show all that comes of it.",
     "validate": "Check the plugin's configurations in files of Kong, decK, Kubernetes and Terraform.",
 }
 
@@ -37,7 +40,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

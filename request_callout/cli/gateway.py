@@ -102,10 +102,10 @@ def gateway(
         format="%(asctime)s [%(levelname)s] %(message)s",
     )
     click.echo("request-callout gateway: a stand-in of Kong, for trying out and tests only", err=True)
-    schemas = plugin_schemas(_external_schema())
+    schemas = plugin_schemas(external_schema())
     configuration = Configuration()
     if file is not None:
-        configuration = _loaded(file, schemas)
+        configuration = loaded(file, schemas)
     settings = GatewaySettings(
         proxy=proxy,
         admin=admin,
@@ -120,14 +120,15 @@ def gateway(
         raise click.ClickException(str(error)) from None
 
 
-def _external_schema() -> Definition:
+def external_schema() -> Definition:
+    """The plugin's schema as its server dumps it."""
     from request_callout.config.kong_schema import plugin_info
 
     schema: Definition = plugin_info()["Schema"]
     return schema
 
 
-def _loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
+def loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
     """A declarative file, by Kong's rules and then by the plugin's own; ends the program if anything is wrong."""
     text = file.read_text("utf-8", "surrogateescape")
     try:

@@ -21,7 +21,7 @@ from request_callout.pdk.protobuf import (
 _PLUGIN = "request-callout"
 
 
-class _Unhealthy(Exception):
+class Unhealthy(Exception):
     """The server does not answer as it should."""
 
 
@@ -57,20 +57,29 @@ class _Unhealthy(Exception):
 )
 def health(path: str, protocol: str, timeout_s: float) -> None:
     """Ask the server for its plugin, as Kong may; status 0 if it answers, else 1 and the reason in one line."""
-    ask = _ask_msgpack if protocol == "msgpack" else _ask_protobuf
+    before = time.monotonic()
+    try:
+        ask(path, protocol, timeout_s)
+    except Unhealthy as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"ok: {_PLUGIN} answered on {path} in {(time.monotonic() - before) * 1000:.1f} ms")
+
+
+def ask(path: str, protocol: str, timeout_s: float) -> None:
+    """Ask the server on a socket for its plugin; raises Unhealthy, which says why it did not answer as it should."""
+    asking = _ask_msgpack if protocol == "msgpack" else _ask_protobuf
     before = time.monotonic()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(path)
-            ask(sock, _reader(sock, before + timeout_s))
+            asking(sock, _reader(sock, before + timeout_s))
     except TimeoutError:
-        raise click.ClickException(f"no answer on {path} within {timeout_s:g} s") from None
+        raise Unhealthy(f"no answer on {path} within {timeout_s:g} s") from None
     except OSError as error:
-        raise click.ClickException(f"nobody answers on {path}: {error.strerror or error}") from None
-    except _Unhealthy as error:
-        raise click.ClickException(f"{path}: {error}") from None
-    click.echo(f"ok: {_PLUGIN} answered on {path} in {(time.monotonic() - before) * 1000:.1f} ms")
+        raise Unhealthy(f"nobody answers on {path}: {error.strerror or error}") from None
+    except Unhealthy as error:
+        raise Unhealthy(f"{path}: {error}") from None
 
 
 def _reader(sock: socket.socket, deadline: float) -> Callable[[], bytes]:
@@ -83,7 +92,7 @@ def _reader(sock: socket.socket, deadline: float) -> Callable[[], bytes]:
         sock.settimeout(left_s)
         data = sock.recv(65536)
         if not data:
-            raise _Unhealthy("the server closed the connection")
+            raise Unhealthy("the server closed the connection")
         return data
 
     return read
@@ -97,9 +106,9 @@ def _ask_protobuf(sock: socket.socket, read: Callable[[], bytes]) -> None:
             decoder.feed(read())
         answer = decode_return(found)
     except FrameError as error:
-        raise _Unhealthy(f"the answer is not of the protocol ProtoBuf:1: {error}") from None
+        raise Unhealthy(f"the answer is not of the protocol ProtoBuf:1: {error}") from None
     if answer != PluginNames(1, (_PLUGIN,)):
-        raise _Unhealthy(f"the server has not the plugin {_PLUGIN}")
+        raise Unhealthy(f"the server has not the plugin {_PLUGIN}")
 
 
 def _ask_msgpack(sock: socket.socket, read: Callable[[], bytes]) -> None:
@@ -114,6 +123,6 @@ def _ask_msgpack(sock: socket.socket, read: Callable[[], bytes]) -> None:
         kind, number, error, result = answer
         healthy = (kind, number, error) == (1, 1, None) and result["Name"] == _PLUGIN
     except (ValueError, TypeError, KeyError) as error:
-        raise _Unhealthy("the answer is not of the protocol MsgPack:1") from error
+        raise Unhealthy("the answer is not of the protocol MsgPack:1") from error
     if not healthy:
-        raise _Unhealthy(f"the server has not the plugin {_PLUGIN}")
+        raise Unhealthy(f"the server has not the plugin {_PLUGIN}")

@@ -257,8 +257,9 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     is_flag=True,
     help="Send spans to an OpenTelemetry collector, as the OTEL_ variables of the environment say.",
 )
+@click.option("--tried", type=click.Path(file_okay=False), hidden=True, help="For `try`: where to tell what happens.")
 @_settings_options
-def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
+def serve(path: str, protocol: str, workers: int, tried: str | None, **values: Any) -> None:
     """Run the plugin server: Kong connects to its socket.
 
     Ends on SIGTERM or SIGINT, when the requests in flight are answered; a second signal does not wait.
@@ -292,7 +293,7 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
         Supervisor(
-            lambda registry: _work(protocol, settings, info, registry, _observers(**values)), listening, options
+            lambda registry: _work(protocol, settings, info, registry, _observers(**values), tried), listening, options
         ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
@@ -321,14 +322,24 @@ def _spans() -> list[Observer]:
 
 
 def _work(
-    protocol: str, settings: Settings, info: dict[str, Any], registry: Registry, observers: list[Observer]
+    protocol: str,
+    settings: Settings,
+    info: dict[str, Any],
+    registry: Registry,
+    observers: list[Observer],
+    tried: str | None = None,
 ) -> Work:
     """What a worker does; runs in the worker."""
     from request_callout.engine import Engine
     from request_callout.server.instances import Instances
     from request_callout.server.worker import Work
 
-    engine = Engine(settings, observers=observers)
+    if tried is None:
+        engine = Engine(settings, observers=observers)
+    else:
+        from request_callout.cli.try_.engine import tried_engine
+
+        engine = tried_engine(settings, tried, observers)
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 

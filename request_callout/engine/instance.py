@@ -46,11 +46,16 @@ class Engine:
 
     ``clock`` gives moments of ``time.time()``, by which cached responses get old. ``flights`` are the callouts that
     others may wait for, ``background`` the refreshes that no request waits for, ``tokens`` what callouts are
-    authorized with. ``circuits`` tell which targets keep failing. ``observers`` follow all requests.
+    authorized with. ``circuits`` tell which targets keep failing. ``observers`` follow all requests. ``transport``
+    sends what goes out, if it is not to be the HTTP client of the settings.
     """
 
     def __init__(
-        self, settings: Settings, clock: Callable[[], float] | None = None, observers: Sequence[Observer] = ()
+        self,
+        settings: Settings,
+        clock: Callable[[], float] | None = None,
+        observers: Sequence[Observer] = (),
+        transport: Sender | None = None,
     ) -> None:
         self.observers = tuple(observers)
         self.settings = settings
@@ -60,7 +65,7 @@ class Engine:
         self.background = Group()
         self.tokens = Tokens(partial(fetch_token, self), clock or time.monotonic)
         self.lua = Lua(settings.lua)
-        self.transport: Sender = Transport(settings.transport)
+        self.transport: Sender = transport or Transport(settings.transport)
         self.user_agent = (
             f"kong/{settings.kong_version}/request-callout" if settings.kong_version else "kong/request-callout"
         )

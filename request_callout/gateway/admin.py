@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
+from request_callout import __version__
+from request_callout.config.kong_schema import PLUGIN_NAME
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration, not_enabled
 from request_callout.gateway.entities import plugin_schema
@@ -89,7 +91,8 @@ class _Admin:
                 "node_id": NODE_ID,
                 "plugins": {
                     "available_on_server": {
-                        name: {"version": VERSION, "priority": priority} for name, priority in PRIORITIES.items()
+                        name: {"version": __version__ if name == PLUGIN_NAME else VERSION, "priority": priority}
+                        for name, priority in PRIORITIES.items()
                     },
                     "enabled_in_cluster": sorted(enabled),
                 },

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import IO, Literal
 
 from aiohttp import web
 
 from request_callout.config.settings import LuaSettings
 from request_callout.gateway import admin
 from request_callout.gateway.entities import KEY_AUTH, function_plugin
+from request_callout.gateway.exchange import Exchange
 from request_callout.gateway.model import Configuration
 from request_callout.gateway.msgpack_client import MsgpackClient
 from request_callout.gateway.plugin_server import PluginServer
 from request_callout.gateway.protobuf_client import ProtobufClient
-from request_callout.gateway.proxy import Proxy
+from request_callout.gateway.proxy import Front, Proxy
 from request_callout.gateway.runtime import Client, Runtime
 from request_callout.gateway.schema_rules import Definition
-from request_callout.gateway.upstream import Session
+from request_callout.gateway.upstream import Session, Upstreams
 from request_callout.lua import Lua
 
 _LOG = logging.getLogger("request_callout.gateway")
@@ -48,6 +49,7 @@ class GatewaySettings:
     serve_options: Sequence[str] = ()
     socket_path: str | None = None
     client_body_buffer_bytes: int = CLIENT_BODY_BUFFER_BYTES
+    front: Front | None = None
 
 
 @lru_cache(maxsize=1)
@@ -69,14 +71,21 @@ def plugin_schemas(external: Definition) -> dict[str, Definition]:
 
 @dataclass
 class Gateway:
-    """A running gateway. Made by ``start``, ended by ``stop``."""
+    """A running gateway. Made by ``start``, ended by ``stop``.
+
+    ``upstreams`` answer for the services, if they are not to be called themselves; ``follow`` is given each exchange as
+    it begins; what the plugin server writes goes to ``server_output`` (else to standard error).
+    """
 
     settings: GatewaySettings
     schemas: Mapping[str, Definition]
+    upstreams: Upstreams | None = None
+    follow: Callable[[Exchange], None] | None = None
+    server_output: IO[bytes] | None = None
     _runtime: Runtime = field(init=False)
     _client: Client = field(init=False)
     _server: PluginServer | None = field(init=False, default=None)
-    _session: Session = field(init=False)
+    _upstreams: Upstreams = field(init=False)
     _runners: list[web.AppRunner] = field(init=False, default_factory=list)
     proxy_address: Address = field(init=False)
     admin_address: Address = field(init=False)
@@ -90,15 +99,18 @@ class Gateway:
         """Start the plugin server and both ports; raises OSError or ServerNotReady."""
         socket_path = self.settings.socket_path
         if socket_path is None:
-            self._server = PluginServer(self.settings.protocol, self.settings.serve_options)
+            self._server = PluginServer(self.settings.protocol, self.settings.serve_options, self.server_output)
             await self._server.start()
             socket_path = self._server.socket_path
         self._client = (
             ProtobufClient(socket_path) if self.settings.protocol == "protobuf" else MsgpackClient(socket_path)
         )
-        self._session = Session.open()
+        self._upstreams = self.upstreams or Session.open()
         self._runtime = self._made(configuration)
-        proxy = Proxy(lambda: self._runtime, self._session, self.settings.client_body_buffer_bytes)
+        settings = self.settings
+        proxy = Proxy(
+            lambda: self._runtime, self._upstreams, settings.client_body_buffer_bytes, settings.front, self.follow
+        )
         try:
             self.proxy_address = await self._listen(proxy.application(), self.settings.proxy)
             self.admin_address = await self._listen(admin.application(self), self.settings.admin)
@@ -138,7 +150,7 @@ class Gateway:
         for runner in self._runners:
             await runner.cleanup()
         self._client.close()
-        await self._session.close()
+        await self._upstreams.close()
         if self._server is not None:
             await self._server.stop()
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import IO
 
 _LOG = logging.getLogger("request_callout.gateway")
 
@@ -23,13 +24,14 @@ class ServerNotReady(Exception):
 
 
 class PluginServer:
-    """A ``request-callout serve`` process on a socket of its own."""
+    """A ``request-callout serve`` process on a socket of its own; what it writes goes to ``output``."""
 
-    def __init__(self, protocol: str, options: Sequence[str]) -> None:
+    def __init__(self, protocol: str, options: Sequence[str], output: IO[bytes] | None = None) -> None:
         self._folder = tempfile.mkdtemp(prefix="request-callout-")
         self.socket_path = f"{self._folder}/rc.sock"
         self._command = [sys.executable, "-m", "request_callout", "serve", "--socket", self.socket_path]
         self._command += ["--protocol", protocol, *options]
+        self._output = output
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -53,8 +55,9 @@ class PluginServer:
         return self._process.pid if self._process is not None else None
 
     async def _launch(self) -> None:
-        # What it prints goes where the gateway's own log goes.
-        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=sys.stderr, stderr=sys.stderr)
+        # What it prints goes where the gateway's own log goes, unless another place is named.
+        output = self._output or sys.stderr
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=output, stderr=output)
 
     async def _answers(self) -> bool:
         try:

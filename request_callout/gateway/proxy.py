@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
@@ -19,7 +20,7 @@ from request_callout.gateway.exchange import Body, ClientRequest, Exchange, Exit
 from request_callout.gateway.nginx_status import CLOSING, HANDLED, page, reason_phrase
 from request_callout.gateway.router import Match
 from request_callout.gateway.runtime import Runtime
-from request_callout.gateway.upstream import SERVER_TOKEN, Session, UpstreamFailure, answer
+from request_callout.gateway.upstream import SERVER_TOKEN, Answer, UpstreamFailure, Upstreams
 from request_callout.gateway.uri import escaped, normalized, path_of, upstream_path
 from request_callout.values import text
 
@@ -37,13 +38,33 @@ _CHARSET_TYPES = frozenset(
 _SINGLE = frozenset({"content-type", "content-length", "content-encoding", "date", "etag", "last-modified", "server"})
 
 
-class Proxy:
-    """Serves clients with the configuration that ``runtime`` gives at the moment a request comes."""
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What clients are taken to have connected to, where that is not this port: ``http`` or ``https``, and its port."""
 
-    def __init__(self, runtime: Callable[[], Runtime], session: Session, client_body_buffer_bytes: int) -> None:
+    scheme: str
+    port: int
+
+
+class Proxy:
+    """Serves clients with the configuration that ``runtime`` gives at the moment a request comes.
+
+    ``follow`` is given each exchange as it begins.
+    """
+
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime],
+        upstreams: Upstreams,
+        client_body_buffer_bytes: int,
+        front: Front | None = None,
+        follow: Callable[[Exchange], None] | None = None,
+    ) -> None:
         self._runtime = runtime
-        self._session = session
+        self._upstreams = upstreams
         self._buffer_bytes = client_body_buffer_bytes
+        self._front = front
+        self._follow = follow
 
     def application(self) -> web.Application:
         """The aiohttp application: one handler for every request, whatever its path."""
@@ -58,7 +79,9 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         with tempfile.TemporaryDirectory(prefix="client-body-", ignore_cleanup_errors=True) as folder:
-            exchange = Exchange(_client_request(request))
+            exchange = Exchange(_client_request(request, self._front))
+            if self._follow is not None:
+                self._follow(exchange)
             exchange.receive = lambda: self._receive(request, folder)
             try:
                 return await self._respond(request, exchange)
@@ -81,7 +104,7 @@ class Proxy:
         await x.read_body()
         before = time.time()
         try:
-            async with answer(self._session, x, service) as response:
+            async with self._upstreams.answer(x, service) as response:
                 return await _send_upstream(request, x, response, before)
         except UpstreamFailure as failure:
             _LOG.error("upstream %s: %s, request_id: %s", x.target_host, failure, x.request_id)
@@ -119,7 +142,7 @@ async def _to_file(request: web.Request, folder: str, start: bytes) -> Body:
     return Body(b"", path, size)
 
 
-def _client_request(request: web.Request) -> ClientRequest:
+def _client_request(request: web.Request, front: Front | None) -> ClientRequest:
     transport = request.transport
     peer = transport.get_extra_info("peername") if transport is not None else None
     local = transport.get_extra_info("sockname") if transport is not None else None
@@ -131,7 +154,8 @@ def _client_request(request: web.Request) -> ClientRequest:
         remote_addr=peer[0] if peer else "",
         remote_port=peer[1] if peer else 0,
         server_addr=local[0] if local else "",
-        server_port=local[1] if local else 0,
+        server_port=front.port if front else local[1] if local else 0,
+        scheme=front.scheme if front else "http",
     )
 
 
@@ -262,9 +286,7 @@ def _has_no_body(status: int) -> bool:
     return status in (204, 304) or status < 200
 
 
-async def _send_upstream(
-    request: web.Request, x: Exchange, upstream: aiohttp.ClientResponse, sent_at: float
-) -> web.StreamResponse:
+async def _send_upstream(request: web.Request, x: Exchange, upstream: Answer, sent_at: float) -> web.StreamResponse:
     """Send the upstream's answer on, its body as it comes."""
     fields = [(text(name), text(value)) for name, value in upstream.raw_headers]
     listed = {one.strip().lower() for name, value in fields if name.lower() == "connection" for one in value.split(",")}

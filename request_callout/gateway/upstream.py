@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 from multidict import CIMultiDict
@@ -57,6 +59,43 @@ class UpstreamFailure(Exception):
         self.resolved = resolved
 
 
+class Content(Protocol):
+    """The body of an answer as it comes."""
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        """The pieces of it."""
+
+
+class Answer(Protocol):
+    """An answer of the upstream, its header read."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def reason(self) -> str | None:
+        """The reason phrase."""
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The header lines as they came."""
+
+    @property
+    def content(self) -> Content:
+        """The body."""
+
+
+class Upstreams(Protocol):
+    """Whatever answers for the services."""
+
+    def answer(self, x: Exchange, service: Service) -> AbstractAsyncContextManager[Answer]:
+        """The answer to the request as plugins left it; raises UpstreamFailure."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The connections to upstreams, kept alive."""
@@ -80,6 +119,10 @@ class Session:
         # The attempts are counted here; aiohttp has no public way to make just one.
         client._retry_connection = False
         return cls(client)
+
+    def answer(self, x: Exchange, service: Service) -> AbstractAsyncContextManager[Answer]:
+        """The service's own answer; raises UpstreamFailure."""
+        return answer(self, x, service)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -119,7 +162,8 @@ def _host_field(x: Exchange) -> str:
     return x.target_host if x.target_port == standard else f"{x.target_host}:{x.target_port}"
 
 
-def _url(x: Exchange) -> URL:
+def upstream_url(x: Exchange) -> URL:
+    """Where the request goes, as plugins left it."""
     path = x.upstream_path
     if x.client.target.endswith("?") or x.args:
         path += "?" + (x.args or "")
@@ -136,7 +180,7 @@ def _is_address(host: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def answer(session: Session, x: Exchange, service: Service) -> AsyncIterator[aiohttp.ClientResponse]:
+async def answer(session: Session, x: Exchange, service: Service) -> AsyncIterator[Answer]:
     """The upstream's answer, its header read; raises UpstreamFailure.
 
     A failed attempt is repeated up to ``retries`` times, if nothing was sent yet or the method is idempotent
@@ -181,7 +225,7 @@ async def _attempt(
         data = opened.enter_context(open(x.body.path, "rb")) if x.body.path is not None else x.body.content or None
         return await session.client.request(
             x.method,
-            _url(x),
+            upstream_url(x),
             headers=headers,
             data=data,
             allow_redirects=False,

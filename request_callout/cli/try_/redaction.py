@@ -1,0 +1,195 @@
+"""Secrets replaced by placeholders, ``redacted-1`` and so on: one for each value, so that a change stays visible.
+
+A secret is what has a name of one (a header, a member of JSON, a field of a form or a query) or what the configuration
+says is one; once known, it is replaced wherever it stands. The same placeholders are in recordings, and stand there for
+anything (``transport.recorded``).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import orjson
+
+from request_callout.transport.exchanges import Exchange
+from request_callout.transport.recorded import PLACEHOLDER
+from request_callout.values import raw, text
+
+_NAME = re.compile(
+    r"token|secret|passw|passphrase|pwd|authorization|cookie|credential|session|signature|jwt|assertion|"
+    r"api[-_]?key|private[-_]?key|access[-_]?key|(?<![a-z])(auth|key|sig)(?![a-z])",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"secret|passw|credential|cookies", re.IGNORECASE)
+_NO_SECRETS = frozenset(
+    {"token_type", "token-type", "tokentype", "access-control-allow-credentials", "www-authenticate"}
+)
+_SHORTEST = 6
+
+
+class Redactor:
+    """Knows the secrets of one request. What is shown first has to be looked through first, too.
+
+    Placeholders that are there already stay; ``taken`` is the highest number among them.
+    """
+
+    def __init__(self, configured: Iterable[str] = (), taken: int = 0) -> None:
+        self._taken = taken
+        self._numbers: dict[str, str] = {}
+        self._forms: dict[str, str] = {}
+        for secret in configured:
+            self.secret(secret)
+
+    def secret(self, value: str) -> str:
+        """The placeholder of a secret."""
+        if PLACEHOLDER.fullmatch(value):
+            return value
+        if value not in self._numbers:
+            placeholder = f"redacted-{self._taken + len(self._numbers) + 1}"
+            self._numbers[value] = placeholder
+            for form in (value, quote(value, safe=""), quote_plus(value), quote(value), _in_json(value)):
+                if len(form) >= _SHORTEST:
+                    self._forms.setdefault(form, placeholder)
+            self._forms = dict(sorted(self._forms.items(), key=lambda one: len(one[0]), reverse=True))
+        return self._numbers[value]
+
+    def text(self, value: str) -> str:
+        """A text without the secrets that are known."""
+        for form, placeholder in self._forms.items():
+            if form in value:
+                value = value.replace(form, placeholder)
+        return value
+
+    def exchange(self, one: Exchange) -> Exchange:
+        """An exchange without secrets; coded bodies have to be decoded before."""
+        return replace(
+            one,
+            url=self.url(one.url),
+            request_headers=self.headers(one.request_headers),
+            request_body=self.body(one.request_body),
+            response_headers=self.headers(one.response_headers),
+            response_body=self.body(one.response_body),
+            failure=one.failure and replace(one.failure, message=self.text(one.failure.message)),
+        )
+
+    def url(self, url: str) -> str:
+        """A URL without user info, and without the values that have a secret's name in its query."""
+        base, mark, query = url.partition("?")
+        scheme, slashes, rest = base.partition("://")
+        if slashes:
+            authority, slash, path = rest.partition("/")
+            user, at, host = authority.rpartition("@")
+            if at:
+                self.secret(user.partition(":")[2] or user)
+            base = f"{scheme}{slashes}{host}{slash}{path}"
+        return self.text(base + mark) + self.query(query)
+
+    def query(self, query: str) -> str:
+        """A query, or a form, without the values that have a secret's name."""
+        return "&".join(self._field(piece) for piece in query.split("&"))
+
+    def _field(self, piece: str) -> str:
+        name, equals, value = piece.partition("=")
+        if value and is_secret(unquote_plus(name)):
+            return f"{name}={self.secret(unquote_plus(value))}"
+        return self.text(f"{name}{equals}{value}")
+
+    def headers(self, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """Header lines without secrets."""
+        return tuple((name, self.header(name, value)) for name, value in headers)
+
+    def header(self, name: str, value: str) -> str:
+        """The value of a header."""
+        if not value or not is_secret(name):
+            return self.query_in(value) if "?" in value else self.text(value)
+        lower = name.lower()
+        if lower == "set-cookie":
+            pair, semicolon, attributes = value.partition(";")
+            cookie, _, content = pair.partition("=")
+            return f"{cookie}={self.secret(content.strip())}{semicolon}{attributes}"
+        if lower == "cookie":
+            pairs = [pair.strip().partition("=") for pair in value.split(";")]
+            return "; ".join(f"{cookie}={self.secret(content)}" if content else cookie for cookie, _, content in pairs)
+        scheme, blank, rest = value.partition(" ")
+        if blank and scheme.lower() in ("bearer", "basic", "digest", "negotiate", "token", "apikey"):
+            if scheme.lower() == "basic":
+                self._learn_basic(rest)
+            return f"{scheme} {self.secret(rest)}"
+        return self.secret(value)
+
+    def query_in(self, value: str) -> str:
+        """A text that may be a URL with a query."""
+        return self.url(value) if re.match(r"(https?://|/)[^\s?]*\?[^\s]*$", value) else self.text(value)
+
+    def _learn_basic(self, credentials: str) -> None:
+        try:
+            password = b64decode(credentials).decode().partition(":")[2]
+        except ValueError:
+            return
+        if password:
+            self.secret(password)
+
+    def body(self, data: bytes) -> bytes:
+        """A body: by its structure if it is JSON or a form."""
+        if not data:
+            return data
+        try:
+            content = data.decode()
+        except UnicodeDecodeError:
+            return raw(self.text(text(data)))
+        decoded = _json(content)
+        if isinstance(decoded, (dict, list)):
+            hidden = self.value(decoded)
+            return data if hidden == decoded else orjson.dumps(hidden)
+        if re.fullmatch(r"[\w.%+*\[\]-]+=[^\s&]*(&[\w.%+*\[\]-]*=?[^\s&]*)*", content):
+            return self.query(content).encode()
+        return self.text(content).encode()
+
+    def context(self, callouts: dict[str, Any]) -> dict[str, Any]:
+        """The context of callouts: their names say nothing of what is in it."""
+        return {name: self.value(one) for name, one in callouts.items()}
+
+    def value(self, value: Any, *, hide: bool = False) -> Any:
+        """A value of JSON."""
+        if isinstance(value, str):
+            if hide and value:
+                return self.secret(value)
+            return self.query_in(value) if "?" in value else self.text(value)
+        if isinstance(value, list):
+            return [self.value(one, hide=hide) for one in value]
+        if isinstance(value, dict):
+            return {
+                name: self.header(str(name), one)
+                if isinstance(one, str) and is_secret(str(name))
+                else self.value(one, hide=hide or _hides(str(name), one))
+                for name, one in value.items()
+            }
+        return 0 if hide and isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def is_secret(name: str) -> bool:
+    """Whether what has this name is a secret."""
+    return name.lower() not in _NO_SECRETS and _NAME.search(name) is not None
+
+
+def _hides(name: str, value: Any) -> bool:
+    """Whether all in a value is secret: in an object only where its name leaves no doubt."""
+    return (_WHOLE if isinstance(value, dict) else _NAME).search(name) is not None and is_secret(name)
+
+
+def _in_json(value: str) -> str:
+    return orjson.dumps(value.encode("utf-8", "replace").decode()).decode()[1:-1]
+
+
+def _json(content: str) -> Any:
+    if content.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return None
