@@ -261,8 +261,9 @@ _SERVICES: Mapping[str, Callable[[], list[web.RouteDef]]] = {
 class StandIns:
     """All stand-ins, running from ``with`` on; ``addresses`` has ``http://HOST:PORT`` for each name.
 
-    ``ports`` names the ports to use (0 or absent: a free one), on the address ``host``. ``latency_s`` is waited before each answer of a callee
-    (not of the upstream), so that a timeline shows what ran side by side. Entering raises OSError if a port is taken.
+    ``ports`` names the ports to use (0 or absent: a free one), on the address ``host``. ``latency_s`` is waited before
+    each answer of a callee (not of the upstream), so that a timeline shows what ran side by side. Entering raises
+    OSError if a port is taken.
     """
 
     def __init__(
