@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from request_callout.cli import main
 from request_callout.config import load
 from request_callout.config.schema import json_schema
 from tests.shipping import dockerfile
-from tests.shipping.commands import IMAGE_DIRECTORY, PLUGINSERVER, documents, parse
+from tests.shipping.commands import IMAGE_DIRECTORY, PLUGINSERVER, ROOT, documents, parse
 
 FOLDER = "deploy/kubernetes"
 MOUNT = {"name": "request-callout", "mountPath": IMAGE_DIRECTORY}
@@ -121,6 +123,8 @@ def test_the_example_is_a_configuration_that_the_routes_use() -> None:
     assert (plugin["kind"], plugin["plugin"]) == ("KongPlugin", "request-callout")
     assert set(plugin["config"]) <= set(json_schema()["properties"])
     load(plugin["config"])
+    checked = CliRunner().invoke(main, ["validate", str(ROOT / FOLDER / "example.yaml")])
+    assert checked.exit_code == 0, checked.output
     name = plugin["metadata"]["name"]
     assert ingress["metadata"]["annotations"]["konghq.com/plugins"] == name
     (rule,) = route["spec"]["rules"]
