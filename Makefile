@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPILED := .venv-compiled
 
-.PHONY: demo test test-compiled lint bench clean
+.PHONY: demo test test-compiled lint package bench clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+# sdist and wheel in dist/, looked at and installed where nothing else is; a part of `make test` too.
+package: $(INSTALLED)
+	$(BIN)/python -m pytest -q -n 0 tests/shipping/test_package.py
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 
 import click
 
@@ -26,4 +28,22 @@ def dump(protocol: str) -> None:
 
     Kong takes it from `pluginserver_NAME_query_cmd`: this command, or `cat` of a file that holds what it prints.
     """
-    click.echo(json.dumps({"Protocol": _PROTOCOLS[protocol], "Plugins": [plugin_info()]}))
+    click.echo(description(protocol))
+
+
+def description(protocol: str) -> str:
+    """What Kong has to know of the plugin, as its ``query_cmd`` is to print it."""
+    return json.dumps({"Protocol": _PROTOCOLS[protocol], "Plugins": [plugin_info()]})
+
+
+def write_description(path: str, protocol: str) -> None:
+    """Write the description into a file, in one step for whoever reads it meanwhile. Raises OSError."""
+    written = f"{path}.{os.getpid()}"
+    try:
+        with open(written, "w", encoding="utf-8") as file:
+            file.write(description(protocol) + "\n")
+        os.rename(written, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(written)
+        raise

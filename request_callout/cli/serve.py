@@ -17,6 +17,7 @@ from request_callout.server.process import GRACE_S
 if TYPE_CHECKING:
     from request_callout.engine.observing import Observer
     from request_callout.server.registry import Registry
+    from request_callout.server.sockets import ListeningSocket
     from request_callout.server.worker import Work
 
 _MOST_WORKERS = 256
@@ -247,6 +248,11 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     "ready-file", type=click.Path(dir_okay=False), help="A file to write when requests are served; removed at the end."
 )
 @_process_option(
+    "dump-file",
+    type=click.Path(dir_okay=False),
+    help="A file to write what `dump` prints to, before the socket is there: for `query_cmd = cat FILE` of Kong.",
+)
+@_process_option(
     "log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
@@ -292,11 +298,27 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
         listening = ListeningSocket(
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
+        if values["dump_file"] is not None:
+            _dump(values["dump_file"], protocol, listening)
         Supervisor(
             lambda registry: _work(protocol, settings, info, registry, _observers(**values), tried), listening, options
         ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _dump(path: str, protocol: str, listening: ListeningSocket) -> None:
+    """Write what Kong has to know, now that the socket is sure to be ours."""
+    from request_callout.cli.dump import write_description
+
+    try:
+        write_description(path, protocol)
+    except OSError as error:
+        listening.close()
+        raise click.ClickException(
+            f"can't write the file {path} of --dump-file: {error.strerror}: its folder has to exist, and to let this "
+            "user write"
+        ) from None
 
 
 def _observers(*, otel: bool, **_: Any) -> list[Observer]:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from request_callout.cli.demo.scenarios import SCENARIOS
-from request_callout.cli.demo.services import FIXED_PORTS
+from request_callout.cli.demo.services import FIXED_PORTS, StandIns
 
 DEMO = [sys.executable, "-m", "request_callout", "demo"]
 
@@ -79,3 +79,13 @@ def test_services_alone_say_when_a_port_is_taken() -> None:
     assert done.returncode == 1
     assert str(FIXED_PORTS["upstream"]) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_address_goes_with_services_alone() -> None:
+    """--services-host says where the stand-ins listen when they run alone; with the scenarios it is refused."""
+    done = subprocess.run([*DEMO, "--services-host", "0.0.0.0"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert "--services-host goes with --services-only" in done.stderr
+    with StandIns(host="0.0.0.0") as running:
+        port = running.addresses["upstream"].rpartition(":")[2]
+        assert requests.get(f"http://127.0.0.2:{port}/", timeout=30).status_code == 200

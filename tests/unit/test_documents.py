@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import pytest
-import yaml
 from click.testing import CliRunner
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -38,7 +37,7 @@ def commands_of(name: str) -> list[str]:
     ("file", "line"),
     [
         pytest.param(file, line, id=f"{file}: {line}")
-        for file in ("README.md", "kong.conf", "docker-compose.yml")
+        for file in ("README.md", "kong.conf", "deploy/kong-started.conf")
         for line in commands_of(file)
     ],
 )
@@ -57,7 +56,7 @@ def test_documents_show_commands() -> None:
     """The check above has something to look at."""
     assert len(commands_of("README.md")) >= 5
     assert commands_of("kong.conf")
-    assert commands_of("docker-compose.yml")
+    assert commands_of("deploy/kong-started.conf")
 
 
 def leaves(node: dict[str, Any], path: str) -> list[str]:
@@ -121,24 +120,6 @@ def denied(client: RedisClient) -> bool:
     except ResponseError:  # from within the script
         return True
     return False
-
-
-def test_kong_conf_and_compose_agree() -> None:
-    """Both name the plugin, the server and its socket as ``request-callout serve`` is started beside them."""
-    conf = dict(re.findall(r"^(\w+) = (.*)$", (ROOT / "kong.conf").read_text(encoding="utf-8"), re.MULTILINE))
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    kong = {
-        key.removeprefix("KONG_").lower(): value for key, value in compose["services"]["kong"]["environment"].items()
-    }
-    for setting in (conf, kong):
-        assert setting["plugins"] == "bundled,request-callout"
-        name = setting["pluginserver_names"]
-        assert setting[f"pluginserver_{name}_query_cmd"].startswith("cat ")
-        assert setting["nginx_http_client_body_buffer_size"] == "16m"
-    shell = compose["services"]["request-callout"]["command"][-1]
-    assert f"--socket {kong['pluginserver_request_callout_socket']}" in shell
-    assert f"> {kong['pluginserver_request_callout_query_cmd'].removeprefix('cat ')}" in shell
-    assert f"--socket {conf['pluginserver_request_callout_socket']}" in (ROOT / "kong.conf").read_text(encoding="utf-8")
 
 
 def test_every_command_explains_itself() -> None:

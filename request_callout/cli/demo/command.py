@@ -45,23 +45,30 @@ def environment(addresses: Mapping[str, str]) -> dict[str, str]:
     help="Only the stand-ins, on the ports that the files in examples/ name; no gateway, no scenarios.",
 )
 @click.option(
+    "--services-host",
+    metavar="ADDRESS",
+    help="With --services-only: the address they listen on, such as 0.0.0.0 in a container; else 127.0.0.1.",
+)
+@click.option(
     "--protocol",
     type=click.Choice(["protobuf", "msgpack"]),
     default="protobuf",
     show_default=True,
     help="How the gateway talks to the plugin server.",
 )
-def demo(keep: bool, services_only: bool, protocol: str) -> None:
+def demo(keep: bool, services_only: bool, services_host: str | None, protocol: str) -> None:
     """Run every scenario of the documents against local stand-ins of their services.
 
     Needs no internet. Ends with status 0 only if every answer is what the documents promise.
     """
+    if services_host is not None and not services_only:
+        raise click.UsageError("--services-host goes with --services-only.")
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
     try:
-        kept = _serve(console) if services_only else _run(console, keep, protocol)
+        kept = _serve(console, services_host or "127.0.0.1") if services_only else _run(console, keep, protocol)
     except KeyboardInterrupt:
         kept = True
     except (GatewayFailed, OSError) as error:
@@ -74,8 +81,8 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _serve(console: Console) -> bool:
-    with StandIns(FIXED_PORTS) as stand_ins:
+def _serve(console: Console, host: str) -> bool:
+    with StandIns(FIXED_PORTS, host=host) as stand_ins:
         for name, address in stand_ins.addresses.items():
             console.print(f"{name:15} {address}")
         console.print("Ctrl-C ends them.")

@@ -259,14 +259,18 @@ _SERVICES: Mapping[str, Callable[[], list[web.RouteDef]]] = {
 
 
 class StandIns:
-    """All stand-ins, running from ``with`` on; ``addresses`` has ``http://127.0.0.1:PORT`` for each name.
+    """All stand-ins, running from ``with`` on; ``addresses`` has ``http://HOST:PORT`` for each name.
 
-    ``ports`` names the ports to use (0 or absent: a free one). ``latency_s`` is waited before each answer of a callee
-    (not of the upstream), so that a timeline shows what ran side by side. Entering raises OSError if a port is taken.
+    ``ports`` names the ports to use (0 or absent: a free one), on the address ``host``. ``latency_s`` is waited before
+    each answer of a callee (not of the upstream), so that a timeline shows what ran side by side. Entering raises
+    OSError if a port is taken.
     """
 
-    def __init__(self, ports: Mapping[str, int] | None = None, *, latency_s: float = 0.0) -> None:
+    def __init__(
+        self, ports: Mapping[str, int] | None = None, *, latency_s: float = 0.0, host: str = "127.0.0.1"
+    ) -> None:
         self.addresses: dict[str, str] = {}
+        self._host = host
         self._ports = ports or {}
         self._latency_s = latency_s
         self._arrivals: list[Arrival] = []
@@ -303,8 +307,8 @@ class StandIns:
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
             self._runners.append(runner)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self._ports.get(name, 0)).start()
-            self.addresses[name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, self._host, self._ports.get(name, 0)).start()
+            self.addresses[name] = f"http://{self._host}:{runner.addresses[0][1]}"
 
     async def _stop(self) -> None:
         for runner in self._runners:

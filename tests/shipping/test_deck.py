@@ -1,0 +1,51 @@
+"""decK takes every configuration of this repository as a state file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.shipping.commands import ROOT
+
+FILES = sorted([*ROOT.glob("examples/*/kong.yml"), *ROOT.glob("deploy/*/kong.yml")])
+NAMES = [str(file.relative_to(ROOT)) for file in FILES]
+
+_OF_ROUTE = {"name", "paths", "methods", "hosts", "plugins", "strip_path", "headers", "protocols", "tags"}
+_OF_PLUGIN = {"name", "config", "enabled", "protocols", "tags", "instance_name"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_the_shape_of_a_state_file(name: str) -> None:
+    """Entities are nested, named and without ids, so that ``deck gateway sync`` and ``diff`` find them again."""
+    state: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    assert state["_format_version"] == "3.0"
+    assert set(state) <= {"_format_version", "vaults", "services", "plugins", "consumers"}
+    names = []
+    for service in state["services"]:
+        assert set(service) <= {"name", "url", "routes", "plugins", "tags"}
+        for route in service["routes"]:
+            assert set(route) <= _OF_ROUTE
+            names.append(route["name"])
+            assert all(set(plugin) <= _OF_PLUGIN for plugin in route.get("plugins", []))
+        names.append(service["name"])
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(shutil.which("deck") is None, reason="deck is not installed")
+@pytest.mark.parametrize("name", NAMES)
+def test_deck_itself_takes_it(name: str, tmp_path: Path) -> None:
+    """``deck file validate`` and ``deck file render`` end with status 0, and what is rendered is a state file again."""
+    for action, *options in (("validate",), ("render", "--output-file", str(tmp_path / "rendered.yml"))):
+        done = subprocess.run(
+            ["deck", "file", action, *options, ROOT / name], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    again = subprocess.run(
+        ["deck", "file", "validate", tmp_path / "rendered.yml"], capture_output=True, text=True, timeout=60
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
