@@ -1,8 +1,8 @@
 """Expressions and scripts: LuaJIT states, the sandbox, templates, and what scripts see of Kong.
 
 Public names: ``Lua`` (one in a process), ``LuaContext`` (one for a proxied request), ``Template`` and ``Script``
-(compiled once per configuration), ``Host`` (what the engine provides to them), ``analyse`` and ``uses_of`` (what a source reads),
-``encode`` (a value as Lua will read it).
+(compiled once per configuration), ``Host`` (what the engine provides to them), ``analyse`` and ``uses_of`` (what a
+source reads), ``encode`` (a value as Lua will read it).
 """
 
 from request_callout.lua.analysis import Use, Uses, analyse, uses_of
