@@ -17,6 +17,7 @@ _COMMANDS = {
     "convert": "Convert configurations of Enterprise, KrakenD and Apigee.",
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
+    "explain": "Tell what a configuration will do: plan, times, secrets, warnings.",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
     "health": "Ask a running plugin server whether it answers.",
     "schema": "Print the JSON Schema of configurations and files, for editors.",

@@ -1,0 +1,299 @@
+"""The plan as a picture: an SVG made of a small plan that JSON can hold, with a row of boxes for each level.
+
+``plan_svg`` takes what ``engine.plan.described`` gives, with more lines for each box if there are any. Everything is
+escaped. The colours are those of ``STYLE``, which the page has to hold; they follow its ``prefers-color-scheme``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+STYLE = """
+.plan{--line:#8a94a6;--box:#fff;--edge:#c9d0dc;--ink:#1c2430;--quiet:#5a6577;--data:#1a5fb4;--bad:#b3261e;--good:#1e7b45;
+font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;width:100%;height:auto}
+@media(prefers-color-scheme:dark){.plan{--line:#77839a;--box:#1d2430;--edge:#3a4557;--ink:#e8ecf3;--quiet:#a3afc2;
+--data:#8ab4f8;--bad:#ff8f85;--good:#7fd6a1}}
+.plan text{fill:var(--ink)}.plan .quiet{fill:var(--quiet)}.plan .name{font-weight:600;font-size:15px}
+.plan .why{fill:var(--data)}.plan .mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px}
+.plan .box{fill:var(--box);stroke:var(--edge);stroke-width:1.25}
+.plan .failed .box{stroke:var(--bad);stroke-width:2}.plan .ok .box{stroke:var(--good);stroke-width:2}
+.plan .skipped .box{stroke-dasharray:5 4}.plan .end{fill:var(--box);stroke:var(--line);stroke-width:1.25}
+.plan .way{fill:none;stroke:var(--line);stroke-width:1.5}.plan .way.data{stroke:var(--data);stroke-width:2}
+.plan .way.order{stroke-dasharray:2 4}.plan .tip{fill:var(--line)}.plan .tip.data{fill:var(--data)}
+@media print{.plan{--line:#777;--box:#fff;--edge:#aaa;--ink:#000;--quiet:#444;--data:#1a4f9c;--bad:#900;--good:#060}}
+"""
+
+_WIDTH = 252
+_GUTTER = 36
+_ROW_GAP = 44
+_LINE = 18
+_PAD = 14
+_MOST_REASONS = 4
+_CHARACTERS = 33
+_NAME_CHARACTERS = 26
+_PILL = 34
+_MARGIN = 4
+_CORNER = 7
+_WHY = {
+    "declared": "depends_on",
+    "script": "has a script",
+    "after_script": "after its script",
+    "method": "method changes something",
+}
+_ORDER = frozenset({"script", "after_script", "method"})
+
+
+@dataclass(slots=True)
+class _Box:
+    """One step where it is drawn; ``lines`` are texts with their classes."""
+
+    step: Mapping[str, Any]
+    lines: list[tuple[str, str]]
+    column: int
+    row: int
+    x: float = 0.0
+    y: float = 0.0
+
+    @property
+    def height(self) -> float:
+        return 2 * _PAD + 18 + _LINE * len(self.lines)
+
+
+@dataclass(slots=True)
+class _Edge:
+    """A line between two boxes, by their places; None is the client's request, or what becomes of it."""
+
+    source: int | None
+    target: int | None
+    kind: str
+
+
+@dataclass(slots=True)
+class _Drawing:
+    boxes: list[_Box]
+    edges: list[_Edge]
+    columns: int
+    tops: list[float] = field(default_factory=list)
+    bottoms: list[float] = field(default_factory=list)
+    height: float = 0.0
+
+    @property
+    def width(self) -> float:
+        return self.columns * _WIDTH + (self.columns + 1) * _GUTTER + 2 * _MARGIN
+
+
+def plan_svg(
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    end: str = "the upstream request",
+    begin: str = "the client’s request",
+    columns: int = 3,
+    ident: str = "plan",
+) -> str:
+    """The picture of a plan as the text of an ``svg`` element.
+
+    Each step has ``name``, ``level`` and ``waits_for`` (of each ``name``, ``why`` and ``where``) as ``engine.plan`` describes
+    it, and may have ``lines`` (texts below the name) and ``state`` (``ok``, ``failed`` or ``skipped``). ``columns`` is how
+    many boxes stand beside each other at most; ``ident`` begins the ids, which have to be unique in a page.
+    """
+    drawing = _laid_out(steps, columns)
+    parts = [*_ways(drawing), *(_drawn(box) for box in drawing.boxes), *_ends(drawing, begin, end)]
+    height = drawing.height
+    return (
+        f'<svg class="plan" viewBox="0 0 {drawing.width:.0f} {height:.0f}" width="{drawing.width:.0f}" '
+        f'height="{height:.0f}" role="img" aria-labelledby="{escape(ident)}-t {escape(ident)}-d" '
+        f'xmlns="http://www.w3.org/2000/svg"><title id="{escape(ident)}-t">{_text(title)}</title>'
+        f'<desc id="{escape(ident)}-d">{_text(_told(steps))}</desc>{"".join(parts)}</svg>'
+    )
+
+
+def _told(steps: Sequence[Mapping[str, Any]]) -> str:
+    """The picture in words."""
+    sentences = []
+    for step in steps:
+        names = list(dict.fromkeys(str(one["name"]) for one in step["waits_for"]))
+        sentences.append(f"{step['name']} {'waits for ' + ', '.join(names) if names else 'begins at once'}.")
+    return " ".join(sentences) or "There are no callouts."
+
+
+def _laid_out(steps: Sequence[Mapping[str, Any]], most: int) -> _Drawing:
+    by_level: dict[int, list[int]] = {}
+    for place, step in enumerate(steps):
+        by_level.setdefault(int(step["level"]), []).append(place)
+    columns = max(1, min(most, max((len(one) for one in by_level.values()), default=1)))
+    rows: list[list[int]] = []
+    for level in sorted(by_level):
+        places = by_level[level]
+        rows += [places[first : first + columns] for first in range(0, len(places), columns)]
+    boxes = [_Box(step, _lines(step), 0, 0) for step in steps]
+    drawing = _Drawing(boxes, _edges(steps), columns)
+    lanes = [
+        len({edge.source for edge in drawing.edges if _row_of(edge.source, rows) == row})
+        for row in range(-1, len(rows))
+    ]
+    y = _MARGIN + _PILL + _ROW_GAP + 6.0 * max(0, lanes[0] - 1)
+    for row, places in enumerate(rows):
+        width = len(places) * _WIDTH + (len(places) - 1) * _GUTTER
+        left = (drawing.width - width) / 2
+        drawing.tops.append(y)
+        for column, place in enumerate(places):
+            box = boxes[place]
+            box.row, box.column = row, column
+            box.x, box.y = left + column * (_WIDTH + _GUTTER), y
+        y += max(boxes[place].height for place in places)
+        drawing.bottoms.append(y)
+        y += _ROW_GAP + 6.0 * max(0, lanes[row + 1] - 1)
+    drawing.height = y + _PILL + _MARGIN
+    return drawing
+
+
+def _row_of(place: int | None, rows: Sequence[Sequence[int]]) -> int:
+    return -1 if place is None else next(row for row, places in enumerate(rows) if place in places)
+
+
+def _edges(steps: Sequence[Mapping[str, Any]]) -> list[_Edge]:
+    """What to draw: data always, an order only where no other line says it already."""
+    names = {str(step["name"]): place for place, step in enumerate(steps)}
+    awaited: list[set[int]] = []
+    edges: list[_Edge] = []
+    last = set(range(len(steps)))
+    for place, step in enumerate(steps):
+        whys: dict[int, set[str]] = {}
+        for one in step["waits_for"]:
+            if str(one["name"]) in names:
+                whys.setdefault(names[str(one["name"])], set()).add(str(one["why"]))
+        implied = set().union(*(awaited[other] for other in whys))
+        awaited.append(implied | set(whys))
+        last -= awaited[place]
+        for other, why in whys.items():
+            if not why <= _ORDER:
+                edges.append(_Edge(other, place, "data"))
+            elif other not in implied:
+                edges.append(_Edge(other, place, "order"))
+        if not whys:
+            edges.append(_Edge(None, place, "flow"))
+    return [*edges, *(_Edge(place, None, "flow") for place in sorted(last))]
+
+
+def _lines(step: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines = [(_cut(str(line), _CHARACTERS), "quiet mono") for line in step.get("lines", ())]
+    reasons: dict[str, str] = {}
+    for one in step["waits_for"]:
+        name, why = str(one["name"]), str(one["why"])
+        where = _WHY.get(why, str(one["where"]).removeprefix("request."))
+        if name not in reasons or why not in _ORDER:
+            reasons[name] = f"← {name}: {where}"
+    shown = list(reasons.values())
+    lines += [(_cut(line, _CHARACTERS + 4), "why") for line in shown[:_MOST_REASONS]]
+    if len(shown) > _MOST_REASONS:
+        lines.append((f"… and {len(shown) - _MOST_REASONS} more", "why"))
+    return lines
+
+
+def _drawn(box: _Box) -> str:
+    step = box.step
+    state = step.get("state")
+    css = f"step {state}" if state in ("ok", "failed", "skipped") else "step"
+    full = "\n".join([str(step["name"]), *(str(line) for line in step.get("lines", ()))])
+    parts = [
+        f'<g class="{css}"><title>{_text(full)}</title>',
+        f'<rect class="box" x="{box.x:.1f}" y="{box.y:.1f}" width="{_WIDTH}" height="{box.height:.1f}" rx="10"/>',
+        _label(box.x + _PAD, box.y + _PAD + 13, _cut(str(step["name"]), _NAME_CHARACTERS), "name"),
+    ]
+    y = box.y + _PAD + 13
+    for line, style in box.lines:
+        y += _LINE
+        parts.append(_label(box.x + _PAD, y, line, style))
+    return "".join(parts) + "</g>"
+
+
+def _ends(drawing: _Drawing, begin: str, end: str) -> Iterator[str]:
+    middle = drawing.width / 2
+    for text, y in ((begin, float(_MARGIN)), (end, drawing.height - _PILL - _MARGIN)):
+        width = 7.2 * len(text) + 40
+        yield f'<rect class="end" x="{middle - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_PILL}" rx="17"/>'
+        yield f'<text x="{middle:.1f}" y="{y + 22:.1f}" text-anchor="middle">{_text(text)}</text>'
+
+
+def _ways(drawing: _Drawing) -> Iterator[str]:
+    """The lines, each with a lane of its own below the row it comes from."""
+    lanes: dict[int, list[int | None]] = {}
+    for edge in sorted(drawing.edges, key=lambda one: one.kind == "data"):
+        row = -1 if edge.source is None else drawing.boxes[edge.source].row
+        here = lanes.setdefault(row, [])
+        if edge.source not in here:
+            here.append(edge.source)
+        yield _way(drawing, edge, row, here.index(edge.source))
+
+
+def _way(drawing: _Drawing, edge: _Edge, row: int, lane: int) -> str:
+    middle = drawing.width / 2
+    source = None if edge.source is None else drawing.boxes[edge.source]
+    target = None if edge.target is None else drawing.boxes[edge.target]
+    x1 = middle if source is None else source.x + _WIDTH / 2
+    y1 = _MARGIN + _PILL if source is None else source.y + source.height
+    x2 = middle if target is None else target.x + _WIDTH / 2
+    y2 = drawing.height - _PILL - _MARGIN if target is None else target.y
+    below = (_MARGIN + _PILL if row < 0 else drawing.bottoms[row]) + 16 + 6 * lane
+    last = len(drawing.tops) if target is None else target.row
+    points = [(x1, y1), (x1, below)]
+    if last > row + 1 and drawing.tops:  # past the rows between, in the gutter beside the target
+        left, right = x2 - (_WIDTH + _GUTTER) / 2, x2 + (_WIDTH + _GUTTER) / 2
+        gutter = left if abs(x1 - left) <= abs(x1 - right) else right
+        rows = range(row + 1, last)
+        if not any(_is_in_the_way(drawing, x2, one) for one in rows):
+            gutter = x2
+        elif not any(_is_in_the_way(drawing, x1, one) for one in rows):
+            gutter = x1
+        above = y2 - 14
+        points += [(gutter, below), (gutter, above), (x2, above)]
+    else:
+        points.append((x2, below))
+    points.append((x2, y2 - 6))
+    kind = {"data": " data", "order": " order"}.get(edge.kind, "")
+    tip = f'<path class="tip{" data" if edge.kind == "data" else ""}" d="M{x2:.1f} {y2:.1f}l-5 -8h10z"/>'
+    return f'<path class="way{kind}" d="{_rounded(points)}"/>{tip}'
+
+
+def _is_in_the_way(drawing: _Drawing, x: float, row: int) -> bool:
+    return any(box.row == row and box.x - 6 < x < box.x + _WIDTH + 6 for box in drawing.boxes)
+
+
+def _rounded(points: Iterable[tuple[float, float]]) -> str:
+    """A line through points whose corners are round."""
+    corners: list[tuple[float, float]] = []
+    for point in points:
+        if not corners or abs(point[0] - corners[-1][0]) > 0.1 or abs(point[1] - corners[-1][1]) > 0.1:
+            corners.append(point)
+    path = [f"M{corners[0][0]:.1f} {corners[0][1]:.1f}"]
+    for before, here, after in zip(corners, corners[1:], corners[2:], strict=False):
+        enter, leave = _toward(here, before), _toward(here, after)
+        path.append(f"L{enter[0]:.1f} {enter[1]:.1f}Q{here[0]:.1f} {here[1]:.1f} {leave[0]:.1f} {leave[1]:.1f}")
+    path.append(f"L{corners[-1][0]:.1f} {corners[-1][1]:.1f}")
+    return "".join(path)
+
+
+def _toward(here: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """A point near ``here`` on the way to another."""
+    across, down = other[0] - here[0], other[1] - here[1]
+    length = max(abs(across), abs(down))
+    step = min(_CORNER, length / 2) / length
+    return here[0] + across * step, here[1] + down * step
+
+
+def _label(x: float, y: float, text: str, style: str) -> str:
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{_text(text)}</text>'
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _text(text: str) -> str:
+    """A text as it may stand in XML: what no XML may hold is left out (XML 1.0, section 2.2)."""
+    kept = "".join(one for one in text if one >= " " or one in "\n\t")
+    return escape(kept.encode("utf-8", "replace").decode())
