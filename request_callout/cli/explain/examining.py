@@ -110,8 +110,8 @@ def _wait(reason: Reason, callouts: Sequence[CompiledCallout], own: str) -> Wait
         "declared": f"depends_on names {name}",
         "reads": f"{where} reads {name}",
         "may_read": f"{where} may read {name}: it uses the context of any callout",
-        "script": f"it has a script ({where}), which keeps its place after {name}",
-        "after_script": f"{name} has a script ({where.rpartition(']')[2].lstrip('.')}), which all after it wait for",
-        "method": f"its method may change something: it is sent only when {name} is done",
+        "script": f"it has a script ({where})",
+        "after_script": f"{name} has a script ({where.rpartition(']')[2].lstrip('.')}), for which all after it wait",
+        "method": "its method may change something",
     }[reason.why]
     return Wait(name=name, why=reason.why, where=where, text=text)

@@ -13,7 +13,7 @@ from typing import Any
 
 STYLE = """
 .plan{--line:#8a94a6;--box:#fff;--edge:#c9d0dc;--ink:#1c2430;--quiet:#5a6577;--data:#1a5fb4;--bad:#b3261e;--good:#1e7b45;
-font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;width:100%;height:auto}
+font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;max-width:100%;height:auto}
 @media(prefers-color-scheme:dark){.plan{--line:#77839a;--box:#1d2430;--edge:#3a4557;--ink:#e8ecf3;--quiet:#a3afc2;
 --data:#8ab4f8;--bad:#ff8f85;--good:#7fd6a1}}
 .plan text{fill:var(--ink)}.plan .quiet{fill:var(--quiet)}.plan .name{font-weight:600;font-size:15px}
@@ -37,12 +37,8 @@ _NAME_CHARACTERS = 26
 _PILL = 34
 _MARGIN = 4
 _CORNER = 7
-_WHY = {
-    "declared": "depends_on",
-    "script": "has a script",
-    "after_script": "after its script",
-    "method": "method changes something",
-}
+_WHY = {"declared": "depends_on", "after_script": "after its script"}
+_FOR_ALL = {"script": "← all before it: its script", "method": "← all before it: its method"}
 _ORDER = frozenset({"script", "after_script", "method"})
 
 
@@ -90,15 +86,16 @@ def plan_svg(
     *,
     title: str,
     end: str = "the upstream request",
-    begin: str = "the client’s request",
+    begin: str = "the client's request",
     columns: int = 3,
     ident: str = "plan",
 ) -> str:
     """The picture of a plan as the text of an ``svg`` element.
 
-    Each step has ``name``, ``level`` and ``waits_for`` (of each ``name``, ``why`` and ``where``) as ``engine.plan`` describes
-    it, and may have ``lines`` (texts below the name) and ``state`` (``ok``, ``failed`` or ``skipped``). ``columns`` is how
-    many boxes stand beside each other at most; ``ident`` begins the ids, which have to be unique in a page.
+    Each step has ``name``, ``level`` and ``waits_for`` (of each ``name``, ``why`` and ``where``), as ``engine.plan``
+    describes it, and may have ``lines`` (texts below the name) and ``state`` (``ok``, ``failed`` or ``skipped``).
+    ``columns`` is how many boxes stand beside each other at most; ``ident`` begins the ids, which have to be unique in
+    a page. ``begin`` and ``end`` name what is before the first and after the last.
     """
     drawing = _laid_out(steps, columns)
     parts = [*_ways(drawing), *(_drawn(box) for box in drawing.boxes), *_ends(drawing, begin, end)]
@@ -182,12 +179,16 @@ def _edges(steps: Sequence[Mapping[str, Any]]) -> list[_Edge]:
 def _lines(step: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [(_cut(str(line), _CHARACTERS), "quiet mono") for line in step.get("lines", ())]
     reasons: dict[str, str] = {}
+    for_all = ""
     for one in step["waits_for"]:
         name, why = str(one["name"]), str(one["why"])
+        if why in _FOR_ALL:
+            for_all = _FOR_ALL[why]
+            continue
         where = _WHY.get(why, str(one["where"]).removeprefix("request."))
         if name not in reasons or why not in _ORDER:
             reasons[name] = f"← {name}: {where}"
-    shown = list(reasons.values())
+    shown = [*reasons.values(), *([for_all] if for_all else [])]
     lines += [(_cut(line, _CHARACTERS + 4), "why") for line in shown[:_MOST_REASONS]]
     if len(shown) > _MOST_REASONS:
         lines.append((f"… and {len(shown) - _MOST_REASONS} more", "why"))
@@ -215,7 +216,8 @@ def _ends(drawing: _Drawing, begin: str, end: str) -> Iterator[str]:
     middle = drawing.width / 2
     for text, y in ((begin, float(_MARGIN)), (end, drawing.height - _PILL - _MARGIN)):
         width = 7.2 * len(text) + 40
-        yield f'<rect class="end" x="{middle - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_PILL}" rx="17"/>'
+        left = middle - width / 2
+        yield f'<rect class="end" x="{left:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_PILL}" rx="17"/>'
         yield f'<text x="{middle:.1f}" y="{y + 22:.1f}" text-anchor="middle">{_text(text)}</text>'
 
 

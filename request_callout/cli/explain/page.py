@@ -34,11 +34,11 @@ def page(title: str, explanations: Sequence[Explanation]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_text(title)} – request-callout</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<title>{_text(title)} - request-callout</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f'<div class="all">\n<header><p class="quiet small">request-callout: what this configuration will do</p>'
         f"<h1>{_text(title)}</h1>{_navigation(explanations)}</header>\n<main>{sections}</main>\n"
-        f"<footer>Made by request-callout {_text(__version__)}. Nothing was called. Constants that may be secrets are shown "
-        f"as ***.</footer>\n</div>\n</body>\n</html>\n"
+        f"<footer>Made by request-callout {_text(__version__)}. Nothing was called. Constants that may be secrets are "
+        f"shown as ***.</footer>\n</div>\n</body>\n</html>\n"
     )
 
 
@@ -84,7 +84,7 @@ def _figures(one: Explanation) -> str:
 
 def _end_in_short(one: Explanation) -> str:
     if one.upstream.answers is None:
-        return "the upstream’s answer"
+        return "the upstream's answer"
     return "an answer from here" if one.upstream.answers_when is None else "one of two answers"
 
 
@@ -97,19 +97,13 @@ def _pictures(one: Explanation, ident: str) -> str:
     last = "the answer to the client" if answered else "the upstream request"
     wide = plan_svg(steps, title=f"The plan of {one.place}", end=last, columns=_COLUMNS, ident=f"{ident}-wide")
     narrow = plan_svg(steps, title=f"The plan of {one.place}", end=last, columns=1, ident=f"{ident}-narrow")
-    width = wide.partition(' width="')[2].partition('"')[0]
     caption = "From top to bottom in time; what stands beside each other runs side by side."
     if any(callout.waits_for for callout in one.callouts):
         caption += " Solid blue: a result is used. Dotted: only the order counts."
     return (
-        f'<figure><div class="wide w{_width_class(int(width))}">{wide}</div><div class="narrow">{narrow}</div>'
+        f'<figure><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
-
-
-def _width_class(width: int) -> int:
-    """How many boxes stand beside each other, by which the style sheet bounds the picture's width."""
-    return min(_COLUMNS, width // 288)
 
 
 def _step(callout: Callout) -> dict[str, Any]:
@@ -148,9 +142,10 @@ def _warning(warning: Warning, one: Explanation) -> str:
 
 def _callout(callout: Callout) -> str:
     marked = "".join(f'<span class="mark">{_text(mark)}</span>' for mark in marks(callout))
+    method, url = _text(callout.sends.method), _text(callout.sends.url)
     return (
         f"<article><header><h4>{_text(callout.name)}</h4>{marked}</header>"
-        f'<p class="request code"><span class="method">{_text(callout.sends.method)}</span> {_text(callout.sends.url)}</p>'
+        f'<p class="request code"><span class="method">{method}</span> {url}</p>'
         f"{_table(facts(callout))}</article>"
     )
 

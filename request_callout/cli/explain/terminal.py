@@ -11,17 +11,21 @@ from rich.text import Text
 
 from request_callout.cli.explain.explanation import Callout, Explanation
 from request_callout.cli.explain.timing import seconds
-from request_callout.cli.explain.wording import Fact, end, facts, marks, whole
+from request_callout.cli.explain.wording import Fact, end, facts, marks, waits_in_short, whole
 
 _LABEL_WIDTH = 16
 
 
 def show(explanations: Sequence[Explanation], console: Console) -> None:
     """Write all of them."""
-    for number, explanation in enumerate(explanations):
-        if number:
-            console.print()
-        _one(explanation, console)
+    with console.capture() as captured:
+        for number, explanation in enumerate(explanations):
+            if number:
+                console.print()
+            _one(explanation, console)
+    # No blanks at the ends of lines: they are in the way of whoever copies or compares.
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    console.file.write(text + "\n")
 
 
 def _one(explanation: Explanation, console: Console) -> None:
@@ -53,7 +57,7 @@ def _picture(explanation: Explanation, console: Console) -> None:
             last = place == len(here) - 1
             arm = "├─" if len(here) == 1 else "├┬" if not place else "│└" if last else "│├"
             text = Text(callout.name, style="bold")
-            waits = ", ".join(dict.fromkeys(f"{wait.name} ({wait.where})" for wait in callout.waits_for))
+            waits = waits_in_short(callout)
             about = Text(f"after {waits}" if waits else "at once", style="" if waits else "dim")
             if marked := marks(callout):
                 about.append(f"   [{', '.join(marked)}]", style="dim")
@@ -89,7 +93,9 @@ def _warnings(explanation: Explanation, console: Console) -> None:
         is_warning = warning.level == "warning"
         style = "bold yellow" if is_warning else "blue"
         text = Text("! " if is_warning else "· ", style=style)
-        text.append(f"{warning.path} [{warning.code}]", style=style)
+        line = f"line {warning.line}: " if warning.line is not None else ""
+        where = warning.path.removeprefix(explanation.path).lstrip(".")
+        text.append(f"{line}{where} [{warning.code}]", style=style)
         console.print(Padding.indent(text, 2))
-        console.print(Padding.indent(Text(f"{warning.message}."), 4))
+        console.print(Padding.indent(Text(f"{warning.message[:1].upper()}{warning.message[1:]}."), 4))
         console.print(Padding.indent(Text(f"Remedy: {warning.remedy}", style="dim"), 4))

@@ -6,9 +6,16 @@ from collections.abc import Iterator
 
 from request_callout.cli.explain.explanation import Callout, Explanation, Part, Read, Whole
 from request_callout.cli.explain.timing import seconds
+from request_callout.engine.reasons import Why
 
 Fact = tuple[str, list[str]]
 """What it is about, and the lines that say it."""
+
+
+_FOR_ALL: dict[Why, str] = {
+    "script": "it has a script, which keeps its place",
+    "method": "its method may change something, so it is sent only when nothing before it can fail any more",
+}
 
 
 def marks(callout: Callout) -> list[str]:
@@ -45,11 +52,29 @@ def facts(callout: Callout) -> list[Fact]:
 
 
 def waits(callout: Callout) -> list[str]:
-    """For whom it waits: one line for each, with all the reasons."""
+    """For whom it waits: a line for each with its reasons, and one for what makes it wait for all before it."""
     reasons: dict[str, list[str]] = {}
     for wait in callout.waits_for:
-        reasons.setdefault(wait.name, []).append(wait.text)
-    return [f"{name}: {'; '.join(texts)}" for name, texts in reasons.items()]
+        if wait.why not in _FOR_ALL:
+            reasons.setdefault(wait.name, []).append(wait.text)
+    lines = [f"{name}: {'; '.join(dict.fromkeys(texts))}" for name, texts in reasons.items()]
+    if for_all := why_all(callout):
+        lines.append(f"all before it: {for_all}")
+    return lines
+
+
+def waits_in_short(callout: Callout) -> str:
+    """The same in a few words, empty if it waits for nobody."""
+    parts = [f"{wait.name} ({wait.where})" for wait in callout.waits_for if wait.why not in (*_FOR_ALL, "after_script")]
+    parts += [f"{wait.name} (its script)" for wait in callout.waits_for if wait.why == "after_script"]
+    if why_all(callout):
+        parts.append(f"all before it ({'its script' if callout.scripts else callout.sends.method})")
+    return ", ".join(dict.fromkeys(parts))
+
+
+def why_all(callout: Callout) -> str | None:
+    """Why it waits for all before it, if it does so whoever they are."""
+    return next((_FOR_ALL[wait.why] for wait in callout.waits_for if wait.why in _FOR_ALL), None)
 
 
 def end(explanation: Explanation) -> list[Fact]:

@@ -9,6 +9,7 @@ from request_callout.cli.explain.keeping import chooses_key, stores_elsewhere
 from request_callout.cli.explain.subject import Subject
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.hedging import IDEMPOTENT
+from request_callout.engine.reasons import SAFE_METHODS
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
@@ -81,6 +82,15 @@ def _cache(callout: CompiledCallout) -> Iterator[Finding]:
             path_of(callout, "request.headers.forward"),
             "each header of the client is part of the key, ids of traces and User-Agent too: there will be few hits",
             "take the headers that count with expressions in headers.custom",
+        )
+    fields = {name.lower() for name, text in callout.body.custom if text is not None}
+    if config.request.method not in SAFE_METHODS and not chooses_key(callout) and "grant_type" not in fields:
+        yield Finding(
+            "warning",
+            "cached-write",
+            path_of(callout, "cache"),
+            f"while a response is kept, an equal {config.request.method} is not sent, and what it should do is not done",
+            "cache.bypass: true",
         )
     error = config.request.error
     if error.http_statuses is None and error.when is None and config.cache.statuses is None:
