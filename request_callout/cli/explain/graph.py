@@ -12,28 +12,34 @@ from html import escape
 from typing import Any
 
 STYLE = """
-.plan{--line:#8a94a6;--box:#fff;--edge:#c9d0dc;--ink:#1c2430;--quiet:#5a6577;--data:#1a5fb4;--bad:#b3261e;--good:#1e7b45;
+.plan{--band:#f0f3f7;--line:#8a94a6;--box:#fff;--edge:#c9d0dc;--ink:#1c2430;--quiet:#5a6577;--data:#1a5fb4;--bad:#b3261e;--good:#1e7b45;
 font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;max-width:100%;height:auto}
-@media(prefers-color-scheme:dark){.plan{--line:#77839a;--box:#1d2430;--edge:#3a4557;--ink:#e8ecf3;--quiet:#a3afc2;
+@media(prefers-color-scheme:dark){.plan{--band:#151a22;--line:#77839a;--box:#1d2430;--edge:#3a4557;--ink:#e8ecf3;--quiet:#a3afc2;
 --data:#8ab4f8;--bad:#ff8f85;--good:#7fd6a1}}
 .plan text{fill:var(--ink)}.plan .quiet{fill:var(--quiet)}.plan .name{font-weight:600;font-size:15px}
-.plan .why{fill:var(--data)}.plan .mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px}
+.plan .why{fill:var(--data)}.plan .level{font-size:12px}
+.plan .band{fill:var(--band)}
 .plan .box{fill:var(--box);stroke:var(--edge);stroke-width:1.25}
 .plan .failed .box{stroke:var(--bad);stroke-width:2}.plan .ok .box{stroke:var(--good);stroke-width:2}
 .plan .skipped .box{stroke-dasharray:5 4}.plan .end{fill:var(--box);stroke:var(--line);stroke-width:1.25}
 .plan .way{fill:none;stroke:var(--line);stroke-width:1.5}.plan .way.data{stroke:var(--data);stroke-width:2}
 .plan .way.order{stroke-dasharray:2 4}.plan .tip{fill:var(--line)}.plan .tip.data{fill:var(--data)}
-@media print{.plan{--line:#777;--box:#fff;--edge:#aaa;--ink:#000;--quiet:#444;--data:#1a4f9c;--bad:#900;--good:#060}}
+@media print{.plan{--band:#f6f6f6;--line:#777;--box:#fff;--edge:#aaa;--ink:#000;
+--quiet:#444;--data:#1a4f9c;--bad:#900;--good:#060}}
 """
 
-_WIDTH = 252
-_GUTTER = 36
-_ROW_GAP = 44
+_WIDTH = 270
+_GUTTER = 34
+_GAP = 18
+_LABEL = 30
+_BAND_PAD = 14
+_LANE = 7
+_APART = 20
 _LINE = 18
 _PAD = 14
 _MOST_REASONS = 4
 _CHARACTERS = 33
-_NAME_CHARACTERS = 26
+_NAME_CHARACTERS = 28
 _PILL = 34
 _MARGIN = 4
 _CORNER = 7
@@ -48,7 +54,6 @@ class _Box:
 
     step: Mapping[str, Any]
     lines: list[tuple[str, str]]
-    column: int
     row: int
     x: float = 0.0
     y: float = 0.0
@@ -69,11 +74,14 @@ class _Edge:
 
 @dataclass(slots=True)
 class _Drawing:
+    """The boxes and lines; ``rows`` are places of boxes, ``lanes`` where lines run below a row, by row and source."""
+
     boxes: list[_Box]
     edges: list[_Edge]
     columns: int
-    tops: list[float] = field(default_factory=list)
-    bottoms: list[float] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
+    lanes: list[dict[int | None, float]] = field(default_factory=list)
+    bands: list[tuple[float, float]] = field(default_factory=list)
     height: float = 0.0
 
     @property
@@ -87,6 +95,7 @@ def plan_svg(
     title: str,
     end: str = "the upstream request",
     begin: str = "the client's request",
+    levels: Sequence[str] = (),
     columns: int = 3,
     ident: str = "plan",
 ) -> str:
@@ -95,10 +104,11 @@ def plan_svg(
     Each step has ``name``, ``level`` and ``waits_for`` (of each ``name``, ``why`` and ``where``), as ``engine.plan``
     describes it, and may have ``lines`` (texts below the name) and ``state`` (``ok``, ``failed`` or ``skipped``).
     ``columns`` is how many boxes stand beside each other at most; ``ident`` begins the ids, which have to be unique in
-    a page. ``begin`` and ``end`` name what is before the first and after the last.
+    a page. ``begin`` and ``end`` name what is before the first and after the last, ``levels`` are labels of the levels.
     """
     drawing = _laid_out(steps, columns)
-    parts = [*_ways(drawing), *(_drawn(box) for box in drawing.boxes), *_ends(drawing, begin, end)]
+    bands = _bands(drawing, levels)
+    parts = [*bands, *_ways(drawing), *(_drawn(box) for box in drawing.boxes), *_ends(drawing, begin, end)]
     height = drawing.height
     return (
         f'<svg class="plan" viewBox="0 0 {drawing.width:.0f} {height:.0f}" width="{drawing.width:.0f}" '
@@ -122,34 +132,37 @@ def _laid_out(steps: Sequence[Mapping[str, Any]], most: int) -> _Drawing:
     for place, step in enumerate(steps):
         by_level.setdefault(int(step["level"]), []).append(place)
     columns = max(1, min(most, max((len(one) for one in by_level.values()), default=1)))
-    rows: list[list[int]] = []
+    drawing = _Drawing([_Box(step, _lines(step), 0) for step in steps], _edges(steps), columns)
+    y = _with_lanes(drawing, [None], float(_MARGIN + _PILL))
     for level in sorted(by_level):
         places = by_level[level]
-        rows += [places[first : first + columns] for first in range(0, len(places), columns)]
-    boxes = [_Box(step, _lines(step), 0, 0) for step in steps]
-    drawing = _Drawing(boxes, _edges(steps), columns)
-    lanes = [
-        len({edge.source for edge in drawing.edges if _row_of(edge.source, rows) == row})
-        for row in range(-1, len(rows))
-    ]
-    y = _MARGIN + _PILL + _ROW_GAP + 6.0 * max(0, lanes[0] - 1)
-    for row, places in enumerate(rows):
-        width = len(places) * _WIDTH + (len(places) - 1) * _GUTTER
-        left = (drawing.width - width) / 2
-        drawing.tops.append(y)
-        for column, place in enumerate(places):
-            box = boxes[place]
-            box.row, box.column = row, column
-            box.x, box.y = left + column * (_WIDTH + _GUTTER), y
-        y += max(boxes[place].height for place in places)
-        drawing.bottoms.append(y)
-        y += _ROW_GAP + 6.0 * max(0, lanes[row + 1] - 1)
-    drawing.height = y + _PILL + _MARGIN
+        top = y + _GAP
+        y = top + _LABEL
+        for first in range(0, len(places), columns):
+            row = places[first : first + columns]
+            y = _with_lanes(drawing, row, _placed(drawing, row, y))
+            drawing.rows.append(row)
+        bottom = max(drawing.boxes[place].y + drawing.boxes[place].height for place in drawing.rows[-1]) + _BAND_PAD
+        drawing.bands.append((top, bottom))
+        y = max(y, bottom)
+    drawing.height = y + _GAP + _PILL + _MARGIN
     return drawing
 
 
-def _row_of(place: int | None, rows: Sequence[Sequence[int]]) -> int:
-    return -1 if place is None else next(row for row, places in enumerate(rows) if place in places)
+def _placed(drawing: _Drawing, row: Sequence[int], top: float) -> float:
+    """Put the boxes of a row beside each other; gives where the row ends."""
+    left = (drawing.width - len(row) * _WIDTH - (len(row) - 1) * _GUTTER) / 2
+    for column, place in enumerate(row):
+        box = drawing.boxes[place]
+        box.row, box.x, box.y = len(drawing.rows), left + column * (_WIDTH + _GUTTER), top
+    return top + max(drawing.boxes[place].height for place in row)
+
+
+def _with_lanes(drawing: _Drawing, row: Sequence[int | None], bottom: float) -> float:
+    """Give each source of a row a lane of its own below it; gives where the lanes end."""
+    sources = [one for one in row if any(edge.source == one for edge in drawing.edges)]
+    drawing.lanes.append({one: bottom + _BAND_PAD + 8 + _LANE * number for number, one in enumerate(sources)})
+    return bottom + _BAND_PAD + 8 + _LANE * max(0, len(sources) - 1)
 
 
 def _edges(steps: Sequence[Mapping[str, Any]]) -> list[_Edge]:
@@ -177,7 +190,7 @@ def _edges(steps: Sequence[Mapping[str, Any]]) -> list[_Edge]:
 
 
 def _lines(step: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = [(_cut(str(line), _CHARACTERS), "quiet mono") for line in step.get("lines", ())]
+    lines = [(_cut(str(line), _CHARACTERS), "quiet") for line in step.get("lines", ())]
     reasons: dict[str, str] = {}
     for_all = ""
     for one in step["waits_for"]:
@@ -189,7 +202,7 @@ def _lines(step: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name not in reasons or why not in _ORDER:
             reasons[name] = f"← {name}: {where}"
     shown = [*reasons.values(), *([for_all] if for_all else [])]
-    lines += [(_cut(line, _CHARACTERS + 4), "why") for line in shown[:_MOST_REASONS]]
+    lines += [(_cut(line, _CHARACTERS + 3), "why") for line in shown[:_MOST_REASONS]]
     if len(shown) > _MOST_REASONS:
         lines.append((f"… and {len(shown) - _MOST_REASONS} more", "why"))
     return lines
@@ -221,37 +234,44 @@ def _ends(drawing: _Drawing, begin: str, end: str) -> Iterator[str]:
         yield f'<text x="{middle:.1f}" y="{y + 22:.1f}" text-anchor="middle">{_text(text)}</text>'
 
 
+def _bands(drawing: _Drawing, labels: Sequence[str]) -> Iterator[str]:
+    """What is behind the boxes of a level."""
+    for number, (top, bottom) in enumerate(drawing.bands):
+        size = f'x="{_MARGIN}" width="{drawing.width - 2 * _MARGIN:.1f}" y="{top:.1f}" height="{bottom - top:.1f}"'
+        yield f'<rect class="band" {size} rx="12"/>'
+        if number < len(labels):
+            yield _label(_MARGIN + 12, top + 19, labels[number], "quiet level")
+
+
 def _ways(drawing: _Drawing) -> Iterator[str]:
-    """The lines, each with a lane of its own below the row it comes from."""
-    lanes: dict[int, list[int | None]] = {}
+    """The lines, those of data last: they are seen where lines cross."""
+    entering: dict[int | None, list[_Edge]] = {}
+    for edge in drawing.edges:
+        entering.setdefault(edge.target, []).append(edge)
     for edge in sorted(drawing.edges, key=lambda one: one.kind == "data"):
-        row = -1 if edge.source is None else drawing.boxes[edge.source].row
-        here = lanes.setdefault(row, [])
-        if edge.source not in here:
-            here.append(edge.source)
-        yield _way(drawing, edge, row, here.index(edge.source))
+        others = sorted(entering[edge.target], key=lambda one: _middle(drawing, one.source))
+        offset = 0.0 if edge.target is None else (others.index(edge) - (len(others) - 1) / 2) * _APART
+        yield _way(drawing, edge, offset)
 
 
-def _way(drawing: _Drawing, edge: _Edge, row: int, lane: int) -> str:
-    middle = drawing.width / 2
+def _middle(drawing: _Drawing, place: int | None) -> float:
+    return drawing.width / 2 if place is None else drawing.boxes[place].x + _WIDTH / 2
+
+
+def _way(drawing: _Drawing, edge: _Edge, offset: float) -> str:
+    """One line; ``offset`` is how far beside the middle of its target it ends."""
     source = None if edge.source is None else drawing.boxes[edge.source]
     target = None if edge.target is None else drawing.boxes[edge.target]
-    x1 = middle if source is None else source.x + _WIDTH / 2
+    row = -1 if source is None else source.row
+    x1, x2 = _middle(drawing, edge.source), _middle(drawing, edge.target) + offset
     y1 = _MARGIN + _PILL if source is None else source.y + source.height
-    x2 = middle if target is None else target.x + _WIDTH / 2
     y2 = drawing.height - _PILL - _MARGIN if target is None else target.y
-    below = (_MARGIN + _PILL if row < 0 else drawing.bottoms[row]) + 16 + 6 * lane
-    last = len(drawing.tops) if target is None else target.row
+    below = drawing.lanes[row + 1][edge.source]
+    last = len(drawing.rows) if target is None else target.row
     points = [(x1, y1), (x1, below)]
-    if last > row + 1 and drawing.tops:  # past the rows between, in the gutter beside the target
-        left, right = x2 - (_WIDTH + _GUTTER) / 2, x2 + (_WIDTH + _GUTTER) / 2
-        gutter = left if abs(x1 - left) <= abs(x1 - right) else right
-        rows = range(row + 1, last)
-        if not any(_is_in_the_way(drawing, x2, one) for one in rows):
-            gutter = x2
-        elif not any(_is_in_the_way(drawing, x1, one) for one in rows):
-            gutter = x1
-        above = y2 - 14
+    if last > row + 1:  # past the rows between
+        gutter = _gutter(drawing, x1, x2, range(row + 1, last), edge)
+        above = y2 - 16 - abs(offset) / 4
         points += [(gutter, below), (gutter, above), (x2, above)]
     else:
         points.append((x2, below))
@@ -259,6 +279,18 @@ def _way(drawing: _Drawing, edge: _Edge, row: int, lane: int) -> str:
     kind = {"data": " data", "order": " order"}.get(edge.kind, "")
     tip = f'<path class="tip{" data" if edge.kind == "data" else ""}" d="M{x2:.1f} {y2:.1f}l-5 -8h10z"/>'
     return f'<path class="way{kind}" d="{_rounded(points)}"/>{tip}'
+
+
+def _gutter(drawing: _Drawing, x1: float, x2: float, rows: range, edge: _Edge) -> float:
+    """Where a line goes down past rows: straight on if nothing is in its way there, else between the boxes."""
+    for x in (x2, x1):
+        if not any(_is_in_the_way(drawing, x, one) for one in rows):
+            return x
+    shift = (edge.source if edge.source is not None else -1) % 4 * 6 - 9
+    ways = [drawing.boxes[place].x - _GUTTER / 2 for one in rows for place in drawing.rows[one]]
+    ways += [drawing.boxes[drawing.rows[one][-1]].x + _WIDTH + _GUTTER / 2 for one in rows]
+    free = [way for way in ways if not any(_is_in_the_way(drawing, way, one) for one in rows)]
+    return min(free or [_MARGIN + _GUTTER / 2], key=lambda way: abs(way - x1) + abs(way - x2)) + shift
 
 
 def _is_in_the_way(drawing: _Drawing, x: float, row: int) -> bool:

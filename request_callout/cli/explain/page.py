@@ -72,7 +72,7 @@ def _figures(one: Explanation) -> str:
     figures = [
         ("Callouts", str(len(one.callouts)), f"in {levels} step{'s' if levels != 1 else ''}" if levels else ""),
         ("At most", seconds(one.whole.longest_ms), longest),
-        ("Warnings", str(warnings), f"and {advice} of advice" if advice else ""),
+        ("Warnings", str(warnings), f"and {advice} piece{'s' if advice > 1 else ''} of advice" if advice else ""),
         ("The client gets", _end_in_short(one), ""),
     ]
     cells = "".join(
@@ -95,15 +95,26 @@ def _pictures(one: Explanation, ident: str) -> str:
     steps = [_step(callout) for callout in one.callouts]
     answered = one.upstream.answers is not None and one.upstream.answers_when is None
     last = "the answer to the client" if answered else "the upstream request"
-    wide = plan_svg(steps, title=f"The plan of {one.place}", end=last, columns=_COLUMNS, ident=f"{ident}-wide")
-    narrow = plan_svg(steps, title=f"The plan of {one.place}", end=last, columns=1, ident=f"{ident}-narrow")
-    caption = "From top to bottom in time; what stands beside each other runs side by side."
+    title, levels = f"The plan of {one.place}", _levels(one)
+    wide = plan_svg(steps, title=title, end=last, levels=levels, columns=_COLUMNS, ident=f"{ident}-wide")
+    narrow = plan_svg(steps, title=title, end=last, levels=levels, columns=1, ident=f"{ident}-narrow")
+    caption = "Time goes from top to bottom; what is in one band runs side by side."
     if any(callout.waits_for for callout in one.callouts):
         caption += " Solid blue: a result is used. Dotted: only the order counts."
     return (
         f'<figure><div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
+
+
+def _levels(one: Explanation) -> list[str]:
+    """What to say of each level: how many callouts it has, and how long they take at most."""
+    labels = []
+    for level, longest_ms in enumerate(one.whole.levels_ms):
+        count = sum(callout.level == level for callout in one.callouts)
+        together = f"{count} side by side, " if count > 1 else ""
+        labels.append(f"{together}at most {seconds(min(longest_ms, one.whole.deadline_ms))}")
+    return labels
 
 
 def _step(callout: Callout) -> dict[str, Any]:
@@ -133,10 +144,9 @@ def _warning(warning: Warning, one: Explanation) -> str:
     where = warning.path.removeprefix(one.path).lstrip(".")
     line = f"line {warning.line}: " if warning.line is not None else ""
     return (
-        f'<li class="{warning.level}"><strong>{warning.level.capitalize()}</strong> '
-        f'<span class="small quiet">{line}<code>{_text(where)}</code></span>'
-        f"<p>{_text(warning.message[:1].upper() + warning.message[1:])}.</p>"
-        f'<p class="small">Remedy: {_text(warning.remedy)}</p></li>'
+        f'<li class="{warning.level}"><p><strong>{warning.level.capitalize()}:</strong> {_text(warning.message)}.</p>'
+        f'<p class="small">Remedy: {_text(warning.remedy)}</p>'
+        f'<p class="small quiet">{line}<code>{_text(where)}</code></p></li>'
     )
 
 

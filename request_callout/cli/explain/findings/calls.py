@@ -89,7 +89,7 @@ def _cache(callout: CompiledCallout) -> Iterator[Finding]:
             "warning",
             "cached-write",
             path_of(callout, "cache"),
-            f"while a response is kept, an equal {config.request.method} is not sent, and what it should do is not done",
+            f"while a response is kept, an equal {config.request.method} is not sent: what it does is not done",
             "cache.bypass: true",
         )
     error = config.request.error
