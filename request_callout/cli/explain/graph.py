@@ -17,7 +17,7 @@ font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;max
 @media(prefers-color-scheme:dark){.plan{--band:#151a22;--line:#77839a;--box:#1d2430;--edge:#3a4557;--ink:#e8ecf3;--quiet:#a3afc2;
 --data:#8ab4f8;--bad:#ff8f85;--good:#7fd6a1}}
 .plan text{fill:var(--ink)}.plan .quiet{fill:var(--quiet)}.plan .name{font-weight:600;font-size:15px}
-.plan .why{fill:var(--data)}.plan .level{font-size:12px}
+.plan .why{fill:var(--data)}.plan .level{font-size:12px;paint-order:stroke;stroke:var(--band);stroke-width:6px}
 .plan .band{fill:var(--band)}
 .plan .box{fill:var(--box);stroke:var(--edge);stroke-width:1.25}
 .plan .failed .box{stroke:var(--bad);stroke-width:2}.plan .ok .box{stroke:var(--good);stroke-width:2}
@@ -31,7 +31,7 @@ font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;display:block;max
 _WIDTH = 270
 _GUTTER = 34
 _GAP = 18
-_LABEL = 30
+_LABEL = 40
 _BAND_PAD = 14
 _LANE = 7
 _APART = 20
@@ -107,8 +107,8 @@ def plan_svg(
     a page. ``begin`` and ``end`` name what is before the first and after the last, ``levels`` are labels of the levels.
     """
     drawing = _laid_out(steps, columns)
-    bands = _bands(drawing, levels)
-    parts = [*bands, *_ways(drawing), *(_drawn(box) for box in drawing.boxes), *_ends(drawing, begin, end)]
+    boxes = (_drawn(box) for box in drawing.boxes)
+    parts = [*_bands(drawing), *_ways(drawing), *_labels(drawing, levels), *boxes, *_ends(drawing, begin, end)]
     height = drawing.height
     return (
         f'<svg class="plan" viewBox="0 0 {drawing.width:.0f} {height:.0f}" width="{drawing.width:.0f}" '
@@ -140,7 +140,7 @@ def _laid_out(steps: Sequence[Mapping[str, Any]], most: int) -> _Drawing:
         y = top + _LABEL
         for first in range(0, len(places), columns):
             row = places[first : first + columns]
-            y = _with_lanes(drawing, row, _placed(drawing, row, y))
+            y = _with_lanes(drawing, row, _placed(drawing, row, y + (_GAP if first else 0)))
             drawing.rows.append(row)
         bottom = max(drawing.boxes[place].y + drawing.boxes[place].height for place in drawing.rows[-1]) + _BAND_PAD
         drawing.bands.append((top, bottom))
@@ -234,13 +234,16 @@ def _ends(drawing: _Drawing, begin: str, end: str) -> Iterator[str]:
         yield f'<text x="{middle:.1f}" y="{y + 22:.1f}" text-anchor="middle">{_text(text)}</text>'
 
 
-def _bands(drawing: _Drawing, labels: Sequence[str]) -> Iterator[str]:
+def _bands(drawing: _Drawing) -> Iterator[str]:
     """What is behind the boxes of a level."""
-    for number, (top, bottom) in enumerate(drawing.bands):
+    for top, bottom in drawing.bands:
         size = f'x="{_MARGIN}" width="{drawing.width - 2 * _MARGIN:.1f}" y="{top:.1f}" height="{bottom - top:.1f}"'
         yield f'<rect class="band" {size} rx="12"/>'
-        if number < len(labels):
-            yield _label(_MARGIN + 12, top + 19, labels[number], "quiet level")
+
+
+def _labels(drawing: _Drawing, labels: Sequence[str]) -> Iterator[str]:
+    for label, (top, _) in zip(labels, drawing.bands, strict=False):
+        yield _label(_MARGIN + 12, top + 19, label, "quiet level")
 
 
 def _ways(drawing: _Drawing) -> Iterator[str]:
@@ -271,7 +274,7 @@ def _way(drawing: _Drawing, edge: _Edge, offset: float) -> str:
     points = [(x1, y1), (x1, below)]
     if last > row + 1:  # past the rows between
         gutter = _gutter(drawing, x1, x2, range(row + 1, last), edge)
-        above = y2 - 16 - abs(offset) / 4
+        above = y2 - 13 - abs(offset) / 8
         points += [(gutter, below), (gutter, above), (x2, above)]
     else:
         points.append((x2, below))
