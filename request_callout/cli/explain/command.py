@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import orjson
 from rich.console import Console
 
 from request_callout.cli.explain.explanation import Explanation
-from request_callout.config.declarative import Unreadable, plugin_configurations, read
+from request_callout.config.settings import Settings
 
 _DEFAULT_DEADLINE_MS = 55_000
 
@@ -47,8 +47,9 @@ def explain(file: str, output: str, html: Path | None, deadline_ms: int, strict:
 
     A FILE that is not valid gives validate's messages, and status 1.
     """
-    document = _document(file)
-    explanations = _explanations(file, document, deadline_ms)
+    from request_callout.cli.explain.files import explained
+
+    explanations = explained(file, Settings(deadline_ms=deadline_ms))
     if html is not None:
         from request_callout.cli.explain.page import page
 
@@ -63,51 +64,6 @@ def explain(file: str, output: str, html: Path | None, deadline_ms: int, strict:
         show(explanations, Console(highlight=False))
     if strict and any(warning.level == "warning" for one in explanations for warning in one.warnings):
         sys.exit(1)
-
-
-def _document(file: str) -> Mapping[str, Any]:
-    try:
-        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8-sig")
-        return read(text)
-    except OSError as error:
-        reason = f"can't be read: {error.strerror or error}"
-    except UnicodeDecodeError as error:
-        reason = f"is no UTF-8 text (byte {error.start + 1})"
-    except Unreadable as error:
-        reason = str(error)
-    _refuse([f"{file}: {reason}"])
-    raise AssertionError
-
-
-def _explanations(file: str, document: Mapping[str, Any], deadline_ms: int) -> list[Explanation]:
-    from request_callout.cli.explain.examining import examined, place_of
-    from request_callout.cli.explain.subject import subject
-    from request_callout.cli.validate import document_problems
-    from request_callout.config import load
-    from request_callout.config.settings import Settings
-    from request_callout.lua import Lua
-
-    lua = Lua()
-    problems = list(document_problems(document, lua.check))
-    if problems:
-        _refuse([f"{file}: {problem}" for problem in problems])
-    explanations = [
-        examined(
-            subject(load(found.raw, lua.check), lua, Settings(deadline_ms=deadline_ms)),
-            found.path,
-            place_of(document, found.path),
-        )
-        for found in plugin_configurations(document)
-    ]
-    if not explanations:
-        _refuse([f"{file}: there is no configuration of request-callout in it; give a file that has one"])
-    return explanations
-
-
-def _refuse(messages: Sequence[str]) -> None:
-    for message in messages:
-        click.echo(message)
-    sys.exit(1)
 
 
 def _as_json(file: str, explanations: Sequence[Explanation]) -> dict[str, Any]:

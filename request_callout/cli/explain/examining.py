@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from request_callout.cli.explain import client
 from request_callout.cli.explain.ending import errors, lines, upstream
@@ -18,8 +16,6 @@ from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.plan import Step, levels
 from request_callout.engine.reasons import Reason
 
-_PLACE = re.compile(r"(\w+)\[([0-9]+)\]\.")
-_SCOPES = {"services": "service", "routes": "route", "consumers": "consumer", "consumer_groups": "consumer group"}
 _PARTS = {
     "headers": "headers",
     "raw_query": "query",
@@ -54,25 +50,6 @@ def examined(subject: Subject, path: str, place: str) -> Explanation:
             for one in findings(subject, whole)
         ),
     )
-
-
-def place_of(document: Mapping[str, Any], path: str) -> str:
-    """For which requests the configuration at a path of a declarative file holds, by the names of what it is under."""
-    entity: Any = document
-    named: list[str] = []
-    for kind, number in _PLACE.findall(path):
-        found = entity.get(kind) if isinstance(entity, Mapping) else None
-        entity = found[int(number) - 1] if isinstance(found, list) and len(found) >= int(number) else None
-        if kind in _SCOPES and isinstance(entity, Mapping):
-            named.insert(0, _named(_SCOPES[kind], entity))
-    return ", ".join(named) or "every request"
-
-
-def _named(kind: str, entity: Mapping[str, Any]) -> str:
-    name = entity.get("name") or entity.get("username") or entity.get("id")
-    paths = entity.get("paths")
-    text = f"{kind} {name}" if name else kind
-    return f"{text} ({', '.join(map(str, paths))})" if isinstance(paths, list) and paths else text
 
 
 def _callout(subject: Subject, step: Step, level: int, timing: Timing, path: str) -> Callout:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from request_callout.config.deck_templates import UNKNOWN
 from request_callout.config.normal import is_reference
 from request_callout.config.template import Expression, parse
 from request_callout.engine.expression import Text
@@ -63,7 +64,7 @@ class Shown:
 
     def plain(self, text: str) -> str:
         """A text that is meant to be read, without any secret that has got into it."""
-        return self._redaction.line(text)
+        return self._redaction.line(text.replace(UNKNOWN, "(unknown)"))
 
     def value(self, name: str, text: str) -> str:
         """The value of a header, parameter or field."""

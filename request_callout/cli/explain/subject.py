@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from request_callout.cli.explain.shown import Shown, constants, is_secret_name
 from request_callout.config import model
+from request_callout.config.deck_templates import is_unknown
 from request_callout.config.normal import is_reference
 from request_callout.config.settings import Settings
 from request_callout.config.template import parse
@@ -18,7 +19,10 @@ from request_callout.lua import Lua
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A configuration with its plan; ``callouts`` are in their sequence, as the steps of the plan are."""
+    """A configuration with its plan; ``callouts`` are in their sequence, as the steps of the plan are.
+
+    ``given`` are values that do not stand in the file, but were put into it from the environment.
+    """
 
     config: model.Configuration
     callouts: tuple[CompiledCallout, ...]
@@ -26,18 +30,23 @@ class Subject:
     plan: Plan
     shown: Shown
     settings: Settings
+    given: frozenset[str]
 
     @property
     def deadline_ms(self) -> int:
         """What bounds all callouts of a request."""
         return self.config.deadline_ms or self.settings.deadline_ms
 
+    def stands_in_file(self, value: str) -> bool:
+        """Whether a value is written in the file, with something in it that is no expression."""
+        return not is_reference(value) and value not in self.given and not is_unknown(value) and any(constants(value))
+
     def keeps(self, callout: CompiledCallout) -> bool:
         """Whether responses of a callout may come from a cache."""
         return callout.may_cache(self.config.cache.strategy)
 
 
-def subject(config: model.Configuration, lua: Lua, settings: Settings) -> Subject:
+def subject(config: model.Configuration, lua: Lua, settings: Settings, given: frozenset[str] = frozenset()) -> Subject:
     """Compile a configuration that has been loaded with the same ``lua``'s check."""
     compiled = [compile_callout(callout, place, lua) for place, callout in enumerate(config.callouts, 1)]
     upstream = compile_upstream(config.upstream, lua)
@@ -47,8 +56,9 @@ def subject(config: model.Configuration, lua: Lua, settings: Settings) -> Subjec
         callouts=tuple(step.callout for step in plan.steps),
         upstream=upstream,
         plan=plan,
-        shown=Shown(Redaction(_secrets(config))),
+        shown=Shown(Redaction(_secrets(config) | given)),
         settings=settings,
+        given=given,
     )
 
 

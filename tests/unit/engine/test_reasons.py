@@ -33,10 +33,16 @@ FIELDS = [
     ("request.body.custom.a", {"body": {"custom": {"a": "$(shared.callouts.a.response.body)"}}}),
     ("request.body.content", {"body": {"format": "raw", "content": "$(kong.ctx.shared.callouts.a.response.body)"}}),
     ("request.auth.token", {"auth": {"type": "bearer", "token": "$(callouts.a.response.body.t)"}}),
-    ("request.auth.password", {"auth": {"type": "basic", "username": "u", "password": "$(callouts.a.response.body.t)"}}),
+    (
+        "request.auth.password",
+        {"auth": {"type": "basic", "username": "u", "password": "$(callouts.a.response.body.t)"}},
+    ),
     ("request.error.error_response_msg", {"error": {"error_response_msg": "$(callouts.a.response.status)"}}),
     ("request.error.when", {"error": {"when": "$(callouts.a.response.status == 200)"}}),
-    ("request.error.fallback.body", {"error": {"on_error": "continue", "fallback": {"body": "$(callouts.a.response.body)"}}}),
+    (
+        "request.error.fallback.body",
+        {"error": {"on_error": "continue", "fallback": {"body": "$(callouts.a.response.body)"}}},
+    ),
     ("when", {"when": "$(callouts.a.response.body.ok)"}),
     ("for_each.items", {"for_each": {"items": "$(callouts.a.response.body)"}}),
     ("cache.ttl", {"cache": {"ttl": "$(callouts.a.response.body.ttl)"}}),

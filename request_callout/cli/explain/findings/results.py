@@ -1,4 +1,4 @@
-"""Results that are not what an expression takes them for."""
+"""Results that are not what an expression takes them for, or that are used when there is none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from request_callout.cli.explain.subject import Subject
 from request_callout.config.template import Expression, parse
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.expression import Text
-from request_callout.engine.plan import Plan
 from request_callout.lua import Use, uses_of
 
 _ROOTS = frozenset({"callouts", "shared", "kong"})
@@ -20,9 +19,8 @@ def findings(subject: Subject) -> Iterator[Finding]:
     """Everything about results."""
     names = {callout.name: callout for callout in subject.callouts}
     for callout in subject.callouts:
-        yield from _reads(callout.texts, callout, names, subject)
-    yield from _reads(subject.upstream.texts, None, names, subject)
-    yield from _scripts(subject, names)
+        yield from _reads(callout.texts, names)
+    yield from _reads(subject.upstream.texts, names)
     used = _used(subject)
     for callout in subject.callouts:
         if callout.name in used:
@@ -38,40 +36,11 @@ def _uses(text: Text) -> Iterator[tuple[Expression, Use]]:
                     yield part, use
 
 
-def _reads(
-    texts: Iterable[Text], own: CompiledCallout | None, names: dict[str, CompiledCallout], subject: Subject
-) -> Iterator[Finding]:
-    """What an expression reads that is not there when it runs."""
-    told: set[tuple[str, str]] = set()
-    order = {callout.name: place for place, callout in enumerate(subject.callouts)}
+def _reads(texts: Iterable[Text], names: dict[str, CompiledCallout]) -> Iterator[Finding]:
+    """What an expression reads that is not there when it runs; of names and of their order ``validate`` tells."""
     for text in texts:
-        for _, use in _uses(text):
-            name = str(use.path[1])
-            if (text.where, name) in told:
-                continue
-            read = names.get(name)
-            if read is None:
-                finding = _unknown(text.where, name, names)
-            elif own is not None and order[name] > order[own.name]:
-                finding = Finding(
-                    "warning",
-                    "reads-later",
-                    text.where,
-                    f"{name} comes after {own.name}: here its result is not there yet",
-                    f"depends_on: [{name}] in {own.name}, or put {name} before it",
-                )
-            else:
-                found = _missing(text.where, use, read)
-                if found is None:
-                    continue
-                finding = found
-            told.add((text.where, name))
-            yield finding
-
-
-def _unknown(where: str, name: str, names: Iterable[str]) -> Finding:
-    there = f"the names are {listed(names)}" if names else "there are none"
-    return Finding("warning", "unknown-callout", where, f"there is no callout named {name}", f"mend the name: {there}")
+        found = (_missing(text.where, use, names[str(use.path[1])]) for _, use in _uses(text) if use.path[1] in names)
+        yield from dict.fromkeys(one for one in found if one is not None)
 
 
 def _missing(where: str, use: Use, read: CompiledCallout) -> Finding | None:
@@ -103,38 +72,6 @@ def _missing(where: str, use: Use, read: CompiledCallout) -> Finding | None:
 def _owner(where: str, read: CompiledCallout) -> str | None:
     """The name of a callout for its own fields, which see everything."""
     return read.name if where.startswith(path_of(read, "")) else None
-
-
-def _scripts(subject: Subject, names: dict[str, CompiledCallout]) -> Iterator[Finding]:
-    """What the scripts of a callout with declared dependencies read of others it does not wait for."""
-    awaited = _awaited(subject.plan)
-    order = {callout.name: place for place, callout in enumerate(subject.callouts)}
-    for place, callout in enumerate(subject.callouts):
-        for script in (callout.request_script, callout.response_script):
-            if script is None:
-                continue
-            read = dict.fromkeys(
-                str(use.path[1])
-                for use in uses_of(script.source, _ROOTS)
-                if use.path[0] == "callouts" and len(use.path) > 1
-            )
-            for name in read:
-                if name in order and name != callout.name and order[name] not in awaited[place]:
-                    yield Finding(
-                        "warning",
-                        "script-reads-unawaited",
-                        script.where,
-                        f"the script reads {name}, for which {callout.name} does not wait",
-                        f"add {name} to depends_on",
-                    )
-
-
-def _awaited(plan: Plan) -> list[frozenset[int]]:
-    """For each step everything that is done before it begins."""
-    result: list[frozenset[int]] = []
-    for step in plan.steps:
-        result.append(step.waits_for.union(*(result[place] for place in step.waits_for)))
-    return result
 
 
 def _used(subject: Subject) -> dict[str, list[tuple[str, Expression]]]:

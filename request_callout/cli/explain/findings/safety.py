@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 from request_callout.cli.explain import client
 from request_callout.cli.explain.findings.finding import Finding, path_of
-from request_callout.cli.explain.shown import SECRET_NAME, constants, is_secret_name, without_expressions
+from request_callout.cli.explain.shown import SECRET_NAME, is_secret_name, without_expressions
 from request_callout.cli.explain.subject import Subject, named_values
-from request_callout.config import model
 from request_callout.config.normal import is_reference
 from request_callout.config.template import parse
 from request_callout.engine.compiled import CompiledCallout
@@ -28,28 +27,28 @@ _PATH_OF_EXPRESSION = re.compile(r"\s*(headers|query_params|uri_captures)\b[\w.\
 
 def findings(subject: Subject) -> Iterator[Finding]:
     """Everything about secrets and trust."""
-    yield from _plain_values(subject.config)
+    yield from _plain_values(subject)
     for callout in subject.callouts:
-        yield from _plain_fields(callout)
+        yield from _plain_fields(callout, subject)
         yield from _connection(callout)
         yield from _forwarded(callout)
         yield from _chosen_host(callout)
         yield from _unescaped(callout)
     yield from _scripts(subject)
-    yield from _redis(subject.config.cache)
+    yield from _redis(subject)
 
 
 def _plain(where: str, what: str) -> Finding:
     return Finding("warning", "plain-secret", where, f"{what} stands in the file", _VAULT)
 
 
-def _plain_values(config: model.Configuration) -> Iterator[Finding]:
-    for where, name, value in named_values(config):
-        if is_secret_name(name) and not is_reference(value) and any(constants(value)):
+def _plain_values(subject: Subject) -> Iterator[Finding]:
+    for where, name, value in named_values(subject.config):
+        if is_secret_name(name) and subject.stands_in_file(value):
             yield _plain(where, f"the value of {name}")
 
 
-def _plain_fields(callout: CompiledCallout) -> Iterator[Finding]:
+def _plain_fields(callout: CompiledCallout, subject: Subject) -> Iterator[Finding]:
     request = callout.config.request
     proxy, auth = request.http_opts.proxy, request.auth
     fields = [("request.http_opts.client_key", "the key", request.http_opts.client_key)]
@@ -62,7 +61,7 @@ def _plain_fields(callout: CompiledCallout) -> Iterator[Finding]:
         fields += [(f"request.auth.{name}", f"the {name.replace('_', ' ')}", getattr(auth, name)) for name in names]
     fields.append(("request.url", "a password", _password(request.url)))
     for field, what, value in fields:
-        if value and not is_reference(value) and any(constants(value)):
+        if value and subject.stands_in_file(value):
             yield _plain(path_of(callout, field), what)
     if not is_reference(request.url):
         _, _, query = without_expressions(request.url).partition("?")
@@ -193,7 +192,8 @@ def _unescaped(callout: CompiledCallout) -> Iterator[Finding]:
             )
 
 
-def _redis(cache: model.Cache) -> Iterator[Finding]:
+def _redis(subject: Subject) -> Iterator[Finding]:
+    cache = subject.config.cache
     if cache.strategy != "redis":
         return
     redis = cache.redis
@@ -205,7 +205,7 @@ def _redis(cache: model.Cache) -> Iterator[Finding]:
     secrets = ("aws_secret_access_key", "azure_client_secret", "gcp_service_account_json")
     fields += [(name.replace("_", " "), f"cloud_authentication.{name}", getattr(cloud, name)) for name in secrets]
     for what, name, value in fields:
-        if value and not is_reference(value):
+        if value and subject.stands_in_file(value):
             yield _plain(f"config.cache.redis.{name}", f"the {what}")
     if redis.ssl and not redis.ssl_verify:
         yield Finding(
