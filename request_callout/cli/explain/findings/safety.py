@@ -18,7 +18,7 @@ from request_callout.engine.destinations import fixed_authority
 _VAULT = "put it into a vault and write {vault://NAME/KEY}"
 _LOOPBACK = re.compile(r"localhost|127\..*|::1|\[::1\]")
 _IN_SCRIPT = re.compile(
-    rf"""[\w\]"']*(?:{SECRET_NAME.pattern})["'\]]*\s*=\s*("[^"\n]{{4,}}"|'[^'\n]{{4,}}')""", re.IGNORECASE
+    rf"""\w*(?:{SECRET_NAME.pattern})[\w"'\]]*\s*=\s*("[^"\n]{{4,}}"|'[^'\n]{{4,}}')""", re.IGNORECASE
 )
 _NOT_A_KEY = re.compile(r"cache_key|grant_type", re.IGNORECASE)
 _FORWARDED_SECRETS = ("Authorization", "Cookie")
