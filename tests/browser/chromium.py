@@ -53,7 +53,8 @@ class Chromium:
         self, url: str, *, width: int = 1100, height: int = 900, scheme: Literal["light", "dark"] = "light"
     ) -> None:
         """Open a page in a window of this size (CSS pixels), for somebody who likes it light or dark."""
-        self.messages(), self.requests()  # of the page before
+        self.messages()  # of the page before
+        self.requests()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -62,7 +63,7 @@ class Chromium:
 
     def run(self, script: str) -> Any:
         """What a script in the page returns."""
-        return self.driver.execute_script(script)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script)
 
     def messages(self) -> list[str]:
         """What the page wrote to the console since the last time: errors, and what its policy refused, are there."""

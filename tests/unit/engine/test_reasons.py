@@ -17,7 +17,7 @@ def plan(engine: Engine, *callouts: dict[str, Any]) -> Plan:
 
 
 def callout(name: str, *, response: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
-    own = {key: parts.pop(key) for key in ("depends_on", "when", "for_each", "cache") if key in parts}
+    own: dict[str, Any] = {key: parts.pop(key) for key in ("depends_on", "when", "for_each", "cache") if key in parts}
     return {"name": name, **own, "request": {"url": "http://h/", **parts}, "response": response or {}}
 
 
@@ -74,7 +74,8 @@ def test_a_use_of_any_callout_names_the_field(engine: Engine) -> None:
 @pytest.mark.parametrize("where", ["request", "response"])
 def test_scripts_are_reasons_before_and_after(engine: Engine, where: str) -> None:
     """A callout with a script waits for all before it; what comes after waits for the script of the other one."""
-    scripted = callout("b", **{"by_lua": "local x = 1"} if where == "request" else {})
+    parts: dict[str, Any] = {"by_lua": "local x = 1"} if where == "request" else {}
+    scripted = callout("b", **parts)
     if where == "response":
         scripted["response"] = {"by_lua": "local x = 1"}
     path = f"config.callouts[2].{where}.by_lua"

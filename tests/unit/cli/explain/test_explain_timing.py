@@ -40,7 +40,7 @@ def timeouts(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_one_callout(parts: dict[str, Any], longest_ms: int) -> None:
-    """Timeouts, redirects, a second attempt, tokens, retries with their pauses, elements: each counts; total bounds all."""
+    """Timeouts, redirects, a second attempt, tokens, retries with their pauses, elements: each counts."""
     found = explained({"callouts": [callout(**parts)]})
     assert found["callouts"][0]["time"]["longest_ms"] == longest_ms
 
@@ -51,7 +51,7 @@ def total(ms: int) -> dict[str, Any]:
 
 def test_the_longest_way() -> None:
     """Side by side the slowest counts, one after the other the sum; the way that takes longest is named."""
-    after = {"depends_on": ["slow"]}
+    after: dict[str, Any] = {"depends_on": ["slow"]}
     config = {
         "callouts": [callout("slow", **total(900)), callout("quick", **total(100)), callout("z", **total(50), **after)]
     }

@@ -12,13 +12,13 @@ from tests.unit.cli.explain.explaining import ROOT, callout, codes, explained, r
 READS_A = {"headers": {"custom": {"X-A": "$(callouts.a.response.body.x)"}}}
 DECODED = {"body": {"decode": True}}
 MEMORY = {"strategy": "memory"}
-STATUSES = {"error": {"http_statuses": [500]}}
-WAITING = {"by_lua": "local x = 1"}
+STATUSES: dict[str, Any] = {"error": {"http_statuses": [500]}}
+WAITING: dict[str, Any] = {"by_lua": "local x = 1"}
 SETS_KEY = "kong.ctx.shared.callouts.a.caching.cache_key = 'k'"
 KEPT_FROM_CLIENT = {"forward": True, "remove": ["Authorization", "Cookie"]}
 IDEMPOTENCY_KEY = {"custom": {"Idempotency-Key": "$(headers.x)"}}
 CLIENTS_OWN = {"custom": {"Authorization": "$(headers.authorization)"}}
-TOLERANT = {"error": {"on_error": "continue", "fallback": {"body": "{}"}}, "response": DECODED}
+TOLERANT: dict[str, Any] = {"error": {"on_error": "continue", "fallback": {"body": "{}"}}, "response": DECODED}
 
 DESERVED: list[tuple[str, dict[str, Any]]] = [
     ("body-of-get", {"callouts": [callout(body={"custom": {"a": "1"}})]}),
