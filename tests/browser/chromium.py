@@ -70,12 +70,11 @@ class Chromium:
         return [str(entry["message"]) for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def requests(self) -> list[str]:
-        """The URLs that were asked for since the last time."""
+        """The URLs that were asked for since the last time, but for those of the browser's own first page."""
         entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         events = [json.loads(entry["message"])["message"] for entry in entries]
-        return [
-            str(event["params"]["request"]["url"]) for event in events if event["method"] == "Network.requestWillBeSent"
-        ]
+        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [str(url) for url in urls if not url.startswith("chrome://")]
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""

@@ -73,7 +73,8 @@ def _as_json(file: str, explanations: Sequence[Explanation]) -> dict[str, Any]:
 def _count(explanations: Sequence[Explanation]) -> str:
     found = [warning for one in explanations for warning in one.warnings]
     warnings = sum(one.level == "warning" for one in found)
-    return f"{len(explanations)} configurations, {warnings} warnings, {len(found) - warnings} pieces of advice"
+    counts = ((len(explanations), "configuration"), (warnings, "warning"), (len(found) - warnings, "piece"))
+    return ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in counts) + " of advice"
 
 
 def _write(file: Path, text: str) -> None:
