@@ -1,5 +1,5 @@
 # The two commands of a fresh checkout are `make demo` and `make test`; each installs what it needs into .venv.
-# Beside that, the tests need redis-server, which is installed too where that can be done.
+# Beside that, the tests need redis-server and Chromium, which are installed too where that can be done.
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/request-callout demo
 
 test: $(INSTALLED)
-	@command -v redis-server >/dev/null || tests/servers/install-redis-server
+	@tests/servers/install-debian redis-server chromium chromium-driver
 	$(BIN)/python -m pytest -n auto
 
 # The installed wheel is what is tested, from a copy of the tests without the sources beside them, which would win.

@@ -16,6 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "plugin server must run on this machine (callees listen on 127.0.0.1), and -n must be 0",
     )
     group.addoption("--kong-admin", metavar="URL", help="the Admin API of that Kong, which must be db-less")
+    browser = parser.getgroup("browser", "the tests that look at pages in Chromium")
+    browser.addoption("--without-browser", action="store_true", help="leave tests/browser out")
+    browser.addoption(
+        "--write-screenshots", action="store_true", help="let tests/browser write the pictures in docs/images anew"
+    )
     parser.addoption("--compiled", action="store_true", help="refuse to run on anything but the compiled build")
 
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": "Run the documents' scenarios with local stand-ins for their services.",
     "doctor": "Look at a running Kong and say what is wrong with its set-up.",
     "dump": "Print the plugin's description for Kong (query_cmd).",
+    "explain": "Tell what a configuration will do: plan, times, secrets, warnings.",
     "gateway": "Try kong.yml files on a small gateway, without Kong.",
     "health": "Ask a running plugin server whether it answers.",
     "schema": "Print the JSON Schema of configurations and files, for editors.",

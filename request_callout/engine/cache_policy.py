@@ -18,6 +18,7 @@ from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.context import CalloutResponse
 from request_callout.engine.occasional import Occasional
 from request_callout.engine.retrying import longest_pauses_ms
+from request_callout.engine.total import attempt_ms, most_attempts
 from request_callout.lua.host import PdkError, ScriptError
 from request_callout.values import Kept, Value
 
@@ -79,7 +80,7 @@ class CachePolicy:
         self._format = callout.decodes_as
         self._errors = config.request.error.http_statuses or frozenset()
         self._pauses_ms = longest_pauses_ms(config.request.error)
-        self._attempts = 1 + (config.request.error.retries if config.request.error.on_error == "retry" else 0)
+        self._attempts = most_attempts(config.request.error)
         self._tables = {state: Kept({**self.table, "status": state}) for state in _STATES}
 
     def mark(self, call: Call, state: str) -> None:
@@ -103,14 +104,8 @@ class CachePolicy:
 
     def longest_s(self, call: Call) -> float:
         """How long a callout takes at most, as its timeouts tell."""
-        settings = call.run.instance.engine.settings
         timeouts = call.record.params.timeouts
-        total_ms = (
-            ((timeouts.connect_ms if timeouts else 0) or settings.default_connect_timeout_ms)
-            + ((timeouts.write_ms if timeouts else 0) or settings.default_write_timeout_ms)
-            + ((timeouts.read_ms if timeouts else 0) or settings.default_read_timeout_ms)
-        )
-        longest_ms = self._attempts * total_ms + self._pauses_ms
+        longest_ms = self._attempts * attempt_ms(timeouts, call.run.instance.engine.settings) + self._pauses_ms
         if timeouts is not None and timeouts.total_ms is not None:
             longest_ms = min(longest_ms, float(timeouts.total_ms))
         return longest_ms / 1000

@@ -75,7 +75,10 @@ class CompiledFallback:
 
 @dataclass(frozen=True, slots=True)
 class CompiledCallout:
-    """One callout with its expressions and scripts compiled; ``index`` is its place in the configuration."""
+    """One callout with its expressions and scripts compiled; ``index`` is its place in the configuration.
+
+    ``texts`` are all values that may hold expressions.
+    """
 
     index: int
     config: model.Callout
@@ -86,7 +89,8 @@ class CompiledCallout:
     error_message: Text
     request_script: Script | None
     response_script: Script | None
-    expression_uses: Uses
+    texts: tuple[Text, ...]
+    uses: Uses
     destinations: Destinations
     ttl: Text | None = None
     vary_on: tuple[Text, ...] = ()
@@ -124,19 +128,21 @@ class CompiledCallout:
         return all(part.constant for part in (self.query, self.headers, self.body))
 
     @property
-    def has_script(self) -> bool:
-        return self.request_script is not None or self.response_script is not None
+    def script(self) -> Script | None:
+        """A script that it has, the one before the request first."""
+        return self.request_script or self.response_script
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledUpstream:
-    """The upstream's part, compiled."""
+    """The upstream's part, compiled; ``texts`` are all values that may hold expressions."""
 
     config: model.Upstream
     query: Customized
     headers: Customized
     body: Customized
     script: Script | None
+    texts: tuple[Text, ...]
     uses: Uses
     target: CompiledTarget | None = None
     respond: CompiledRespond | None = None
@@ -179,7 +185,8 @@ def compile_callout(callout: model.Callout, index: int, lua: Lua) -> CompiledCal
         error_message=message,
         request_script=_script(request.by_lua, f"{where}.request.by_lua", lua),
         response_script=_script(callout.response.by_lua, f"{where}.response.by_lua", lua),
-        expression_uses=merged([text.uses for text in texts]),
+        texts=tuple(texts),
+        uses=merged([text.uses for text in texts]),
         destinations=Destinations(request),
         ttl=ttl,
         vary_on=vary_on,
@@ -199,14 +206,16 @@ def compile_upstream(upstream: model.Upstream, lua: Lua) -> CompiledUpstream:
     body = _customized(upstream.body, "config.upstream.body", lua)
     target = None if upstream.target is None else compile_target(upstream.target, lua)
     respond = None if upstream.respond is None else compile_respond(upstream.respond, lua)
-    uses = [text.uses for text in (*query.texts, *headers.texts, *body.texts)]
+    texts = [*query.texts, *headers.texts, *body.texts]
+    texts += [*(target.texts if target else ()), *(respond.texts if respond else ())]
     return CompiledUpstream(
         config=upstream,
         query=query,
         headers=headers,
         body=body,
         script=_script(upstream.by_lua, "config.upstream.by_lua", lua),
-        uses=merged([*uses, *(target.uses if target else ()), *(respond.uses if respond else ())]),
+        texts=tuple(texts),
+        uses=merged([text.uses for text in texts]),
         target=target,
         respond=respond,
     )

@@ -36,11 +36,12 @@ class Scope(Protocol):
 class Text:
     """One configured value: constant, or with expressions."""
 
-    __slots__ = ("_parts", "_template", "constant", "uses", "where")
+    __slots__ = ("_parts", "_template", "constant", "source", "uses", "where")
 
     def __init__(self, source: str, where: str, lua: Lua) -> None:
         parsed = templates.parse(source)
         expressions = [part for part in parsed.parts if not isinstance(part, str)]
+        self.source = source
         self.where = where
         self.constant: str | None = None
         self.uses = merged([analyse(part.source, is_expression=True) for part in expressions])

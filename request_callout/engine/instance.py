@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from gevent.pool import Group
 
@@ -28,9 +27,8 @@ from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
 from request_callout.engine.observing import Observer
 from request_callout.engine.plan import make_plan
-from request_callout.engine.query import split_url
+from request_callout.engine.redaction import Redaction
 from request_callout.engine.run import handle
-from request_callout.engine.sharing import shown_url
 from request_callout.engine.stack import stack
 from request_callout.lua import Lua
 from request_callout.transport import Sender, Transport
@@ -38,7 +36,6 @@ from request_callout.transport import Sender, Transport
 _log = logging.getLogger(__name__)
 
 _REMINDER_PAUSE_S = 60.0
-_SHORT_SECRET = 3
 
 
 class Engine:
@@ -111,7 +108,7 @@ class Instance:
         self.plan = make_plan(config, callouts, self.upstream)
         self.stacks = {one.name: stack(one, config.cache, observed=bool(engine.observers)) for one in callouts}
         self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
-        self._secrets = sorted(_forms_of(config.secrets), key=len, reverse=True)
+        self._redaction = Redaction(config.secrets)
 
     def access(self, kong: Kong) -> None:
         """Handle one event; raises nothing but ConnectionLost."""
@@ -119,23 +116,7 @@ class Instance:
 
     def redact(self, line: str) -> str:
         """A text for a log: without the configuration's secrets, and on one line whatever is in it."""
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return line if line.isprintable() else "".join(map(_printable, line))
-
-
-def _forms_of(secrets: Iterable[str]) -> set[str]:
-    """The secrets, and what is shown of those that are URLs; those too short to be told from other text are left."""
-    forms = set(secrets)
-    for secret in secrets:
-        if "://" in secret:
-            base, _ = split_url(secret)
-            forms |= {base, shown_url(secret), urlsplit(base).path}
-    return {form for form in forms if len(form) > _SHORT_SECRET}
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        return self._redaction.line(line)
 
 
 class BrokenInstance:

@@ -1,28 +1,28 @@
 """Which callout waits for which, and what has to be read from the client's request: known before any request.
 
 The sequence is that of the declared ``depends_on``: again and again the first callout whose dependencies have all
-been taken. Within it a callout waits only for what it needs (see ``_waits_for``), so independent ones run side by side.
+been taken. Within it a callout waits only for what it needs (see ``reasons``), so independent ones run side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from request_callout.config.model import Configuration
 from request_callout.engine.client import Part
 from request_callout.engine.compiled import CompiledCallout, CompiledUpstream
-from request_callout.lua import Uses
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+from request_callout.engine.reasons import Reason, reasons
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One callout at its place in the sequence; ``waits_for`` are earlier places."""
+    """One callout at its place in the sequence; ``waits_for`` are the earlier places that the reasons name."""
 
     callout: CompiledCallout
     waits_for: frozenset[int]
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Plan:
 def make_plan(config: Configuration, callouts: Sequence[CompiledCallout], upstream: CompiledUpstream) -> Plan:
     """The plan of one configuration."""
     sequence = in_sequence(callouts)
-    steps = tuple(Step(callout, _waits_for(callout, sequence[:place])) for place, callout in enumerate(sequence))
+    steps = tuple(_step(callout, sequence[:place]) for place, callout in enumerate(sequence))
     one_by_one = all(place - 1 in step.waits_for for place, step in enumerate(steps) if place)
     return Plan(steps, one_by_one, _reads(config, sequence, upstream))
 
@@ -53,25 +53,32 @@ def in_sequence(callouts: Sequence[CompiledCallout]) -> list[CompiledCallout]:
     return list(taken.values())
 
 
-def _waits_for(callout: CompiledCallout, before: Sequence[CompiledCallout]) -> frozenset[int]:
-    everything = frozenset(range(len(before)))
-    declared = callout.config.depends_on
-    if declared is not None:
-        return _named(frozenset(declared), before) | _read(callout.expression_uses, callout, before)
-    if callout.has_script or callout.config.request.method not in SAFE_METHODS:
-        return everything
-    scripted = frozenset(place for place, one in enumerate(before) if one.has_script)
-    return scripted | _read(callout.expression_uses, callout, before)
+def _step(callout: CompiledCallout, before: Sequence[CompiledCallout]) -> Step:
+    found = reasons(callout, before)
+    return Step(callout, frozenset(reason.place for reason in found), found)
 
 
-def _read(uses: Uses, callout: CompiledCallout, before: Sequence[CompiledCallout]) -> frozenset[int]:
-    if uses.all_callouts:
-        return frozenset(range(len(before)))
-    return _named(uses.callouts - {callout.name}, before)
+def levels(plan: Plan) -> list[int]:
+    """How many callouts have to be done one after the other before each step; those of one level run side by side."""
+    result: list[int] = []
+    for step in plan.steps:
+        result.append(max((result[place] + 1 for place in step.waits_for), default=0))
+    return result
 
 
-def _named(names: frozenset[str], before: Sequence[CompiledCallout]) -> frozenset[int]:
-    return frozenset(place for place, one in enumerate(before) if one.name in names)
+def described(plan: Plan) -> list[dict[str, Any]]:
+    """The plan as JSON has it: ``name``, ``level`` and ``waits_for`` (``name``, ``why``, ``where``) of every step."""
+    names = [step.callout.name for step in plan.steps]
+    return [
+        {
+            "name": step.callout.name,
+            "level": level,
+            "waits_for": [
+                {"name": names[reason.place], "why": reason.why, "where": reason.where} for reason in step.reasons
+            ],
+        }
+        for step, level in zip(plan.steps, levels(plan), strict=True)
+    ]
 
 
 def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream: CompiledUpstream) -> tuple[Part, ...]:
@@ -81,7 +88,7 @@ def _reads(config: Configuration, callouts: Sequence[CompiledCallout], upstream:
         if condition and part not in reads:
             reads.append(part)
 
-    shortcuts = frozenset().union(*(one.expression_uses.shortcuts for one in callouts), upstream.uses.shortcuts)
+    shortcuts = frozenset().union(*(one.uses.shortcuts for one in callouts), upstream.uses.shortcuts)
     cached = any(one.may_cache(config.cache.strategy) for one in callouts)
     merges_client_body = upstream.body.merges(decode=upstream.config.body.decode)
     edits_query = upstream.query.changes and upstream.query.forward

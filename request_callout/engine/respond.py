@@ -16,7 +16,7 @@ from request_callout.config import template as templates
 from request_callout.engine import json
 from request_callout.engine.answer import INTERNAL_ERROR, JSON_TYPE, Answer, Ended
 from request_callout.engine.expression import Text
-from request_callout.lua import Lua, Uses, analyse
+from request_callout.lua import Lua, analyse
 from request_callout.values import Value, raw
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class CompiledRespond:
     headers: tuple[tuple[str, Leaf], ...]
     body: Node | None
     when: Leaf | None
-    uses: tuple[Uses, ...]
+    texts: tuple[Text, ...]
 
 
 def compile_respond(respond: model.Respond, lua: Lua) -> CompiledRespond:
@@ -100,7 +100,7 @@ def compile_respond(respond: model.Respond, lua: Lua) -> CompiledRespond:
     body = None if respond.body is None else _node(json.decode(raw(respond.body)), f"{where}.body", lua)
     when = None if respond.when is None else Leaf(respond.when, f"{where}.when", lua)
     leaves = [*(leaf for _, leaf in headers), *_leaves(body), *([when] if when else ())]
-    return CompiledRespond(respond.status, headers, body, when, tuple(leaf.text.uses for leaf in leaves))
+    return CompiledRespond(respond.status, headers, body, when, tuple(leaf.text for leaf in leaves))
 
 
 def _node(value: Value, where: str, lua: Lua) -> Node:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from request_callout.config import model
 from request_callout.engine.answer import INTERNAL_ERROR, Ended
 from request_callout.engine.expression import Text
-from request_callout.lua import Lua, Uses
+from request_callout.lua import Lua
 
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
@@ -36,7 +36,10 @@ class CompiledTarget:
     host: Text | None
     port: Text | None
     path: Text | None
-    uses: tuple[Uses, ...]
+
+    @property
+    def texts(self) -> list[Text]:
+        return [text for text in (self.scheme, self.host, self.port, self.path) if text is not None]
 
     @property
     def moves(self) -> bool:
@@ -55,10 +58,12 @@ def compile_target(target: model.UpstreamTarget, lua: Lua) -> CompiledTarget:
     def compiled(source: str | None, name: str) -> Text | None:
         return None if source is None else Text(source, f"config.upstream.target.{name}", lua)
 
-    scheme, host = compiled(target.scheme, "scheme"), compiled(target.host, "host")
-    port, path = compiled(target.port, "port"), compiled(target.path, "path")
-    uses = tuple(text.uses for text in (scheme, host, port, path) if text is not None)
-    return CompiledTarget(scheme, host, port, path, uses)
+    return CompiledTarget(
+        scheme=compiled(target.scheme, "scheme"),
+        host=compiled(target.host, "host"),
+        port=compiled(target.port, "port"),
+        path=compiled(target.path, "path"),
+    )
 
 
 def set_target(target: CompiledTarget, run: Run) -> None:

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import time
 
+from request_callout.config import model
+from request_callout.config.settings import Settings
 from request_callout.engine.answer import CalloutError
 from request_callout.engine.call import Call, Handler
 from request_callout.engine.context import CalloutResponse
+
+
+def attempt_ms(timeouts: model.Timeouts | None, settings: Settings) -> int:
+    """How long one request takes at most, as its timeouts tell."""
+    return (
+        ((timeouts.connect_ms if timeouts else 0) or settings.default_connect_timeout_ms)
+        + ((timeouts.write_ms if timeouts else 0) or settings.default_write_timeout_ms)
+        + ((timeouts.read_ms if timeouts else 0) or settings.default_read_timeout_ms)
+    )
+
+
+def most_attempts(policy: model.ErrorPolicy) -> int:
+    """How often a callout is tried at most."""
+    return 1 + (policy.retries if policy.on_error == "retry" else 0)
 
 
 def bound(following: Handler) -> Handler:

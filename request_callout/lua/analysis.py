@@ -69,6 +69,37 @@ def analyse(source: str, is_expression: bool) -> Uses:
     return Uses(frozenset(callouts), everything, frozenset(shortcuts), path, element)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a global: the constant keys that follow it, and the text it is called with, if it is called with one.
+
+    ``kong.ctx.shared.callouts`` and ``shared.callouts`` are written as ``callouts``.
+    """
+
+    path: Path
+    argument: str | None = None
+
+
+def uses_of(source: str, roots: frozenset[str]) -> list[Use]:
+    """Where a source uses these globals, in its order; nothing for one that is no Lua."""
+    try:
+        stream = list(tokens(source))
+    except LexError:
+        return []
+    found = []
+    for place, token in enumerate(stream):
+        if token.kind == "name" and token.text in roots and not _is_member(stream, place):
+            keys, end = _keys(stream, place + 1)
+            found.append(Use(_shortened(token.text, keys), _argument(stream, end)))
+    return found
+
+
+def _argument(stream: Sequence[Token], place: int) -> str | None:
+    """The text that stands right after a name: ``("text")`` or ``"text"``."""
+    place += place < len(stream) and stream[place].kind == "symbol" and stream[place].text == "("
+    return stream[place].text if place < len(stream) and stream[place].kind == "string" else None
+
+
 def may_change_tables(source: str) -> bool:
     """Whether an expression could change a table that it reads; only then does it need copies."""
     try:
@@ -182,13 +213,18 @@ def _path(stream: Sequence[Token]) -> Path | None:
     keys, end = _keys(stream, 1)
     if end < len(stream):
         return None
-    constant = [key for key in keys if key is not None]
-    chain: list[str | int] = [stream[0].text, *constant]
+    chain = _shortened(stream[0].text, keys)
+    if chain[0] in _ELEMENT:
+        return chain
+    if len(chain) < 2 or chain[0] not in (*_SHORTCUTS, "callouts"):
+        return None
+    return chain
+
+
+def _shortened(root: str, keys: Sequence[str | int | None]) -> Path:
+    """The constant keys from a name on, with ``callouts`` at the beginning of what leads there."""
+    chain: list[str | int] = [root, *(key for key in keys if key is not None)]
     for prefix in (["kong", "ctx", "shared", "callouts"], ["shared", "callouts"]):
         if chain[: len(prefix)] == prefix:
             chain = chain[len(prefix) - 1 :]
-    if chain[0] in _ELEMENT:
-        return tuple(chain)
-    if len(chain) < 2 or chain[0] not in (*_SHORTCUTS, "callouts"):
-        return None
     return tuple(chain)

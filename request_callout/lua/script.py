@@ -19,9 +19,10 @@ class Script:
     ``only_reads`` says what it reads of the context, if its source shows that it changes none of it.
     """
 
-    __slots__ = ("_program", "only_reads", "where")
+    __slots__ = ("_program", "only_reads", "source", "where")
 
     def __init__(self, lua: Lua, source: str, where: str) -> None:
+        self.source = source
         self.where = where
         kind = "script_G" if "_G" in source else "script"
         changes = may_change_tables(source) or assigns_members(source)

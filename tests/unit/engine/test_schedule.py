@@ -22,7 +22,7 @@ def plan(*waits_for: set[int]) -> Plan:
     instance = Engine(Settings()).instance({"callouts": callouts})
     assert isinstance(instance, Instance), instance.problems
     steps = tuple(
-        Step(known.callout, frozenset(waits)) for known, waits in zip(instance.plan.steps, waits_for, strict=True)
+        Step(known.callout, frozenset(waits), ()) for known, waits in zip(instance.plan.steps, waits_for, strict=True)
     )
     return Plan(steps, one_by_one=False, reads=())
 

@@ -1,0 +1,41 @@
+"""Keeping secrets out of what people read: logs, traces, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from request_callout.engine.query import split_url
+from request_callout.engine.sharing import shown_url
+
+_SHORT_SECRET = 3
+
+
+class Redaction:
+    """Replaces the secrets of one configuration, and what would be shown of those that are URLs.
+
+    Those too short to be told from other text are left.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = set(secrets)
+        for secret in list(forms):
+            if "://" in secret:
+                base, _ = split_url(secret)
+                forms |= {base, shown_url(secret), urlsplit(base).path}
+        self._secrets = sorted((form for form in forms if len(form) > _SHORT_SECRET), key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """A text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def line(self, line: str) -> str:
+        """A text without the secrets, and on one line whatever is in it."""
+        line = self.text(line)
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,157 @@
+"""What explain warns of, and what it leaves alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.cli.explain.explaining import ROOT, callout, codes, explained, run
+
+READS_A = {"headers": {"custom": {"X-A": "$(callouts.a.response.body.x)"}}}
+DECODED = {"body": {"decode": True}}
+MEMORY = {"strategy": "memory"}
+STATUSES: dict[str, Any] = {"error": {"http_statuses": [500]}}
+WAITING: dict[str, Any] = {"by_lua": "local x = 1"}
+SETS_KEY = "kong.ctx.shared.callouts.a.caching.cache_key = 'k'"
+KEPT_FROM_CLIENT = {"forward": True, "remove": ["Authorization", "Cookie"]}
+IDEMPOTENCY_KEY = {"custom": {"Idempotency-Key": "$(headers.x)"}}
+CLIENTS_OWN = {"custom": {"Authorization": "$(headers.authorization)"}}
+TOLERANT: dict[str, Any] = {"error": {"on_error": "continue", "fallback": {"body": "{}"}}, "response": DECODED}
+
+DESERVED: list[tuple[str, dict[str, Any]]] = [
+    ("body-of-get", {"callouts": [callout(body={"custom": {"a": "1"}})]}),
+    ("body-of-get", {"callouts": [callout(body={"forward": True})]}),
+    ("retry-not-idempotent", {"callouts": [callout(method="POST", error={"retries": 1})]}),
+    ("retry-not-idempotent", {"callouts": [callout(method="PATCH", error={"retries": 1, "retry_methods": ["PATCH"]})]}),
+    ("plain-secret", {"callouts": [callout(headers={"custom": {"Authorization": "Bearer abcdef"}})]}),
+    ("plain-secret", {"callouts": [callout(headers={"custom": {"X-Api-Key": "abcdef"}})]}),
+    ("plain-secret", {"callouts": [callout(body={"custom": {"client_secret": "abcdef"}}, method="POST")]}),
+    ("plain-secret", {"callouts": [callout(url="https://h.example/?api_key=abcdef")]}),
+    ("plain-secret", {"callouts": [callout(url="https://user:abcdef@h.example/")]}),
+    ("plain-secret", {"callouts": [callout(auth={"type": "basic", "username": "u", "password": "abcdef"})]}),
+    ("plain-secret", {"callouts": [callout(http_opts={"proxy": {"http_proxy": "http://u:abcdef@p:3128"}})]}),
+    ("plain-secret", {"callouts": [callout(by_lua='local password = "abcdef"', depends_on=[])]}),
+    ("plain-secret", {"callouts": [], "cache": {"strategy": "redis", "redis": {"password": "abcdef"}}}),
+    ("tls-not-verified", {"callouts": [callout(http_opts={"ssl_verify": False})]}),
+    ("credentials-over-http", {"callouts": [callout(url="http://h.example/", headers=CLIENTS_OWN)]}),
+    ("forwards-credentials", {"callouts": [callout(headers={"forward": True})]}),
+    ("client-chooses-host", {"callouts": [callout(url="https://$(headers.x_host)/")]}),
+    ("unescaped-in-url", {"callouts": [callout(url="https://h.example/$(headers.x_id)")]}),
+    ("fail-open", {"callouts": [callout(error={"on_error": "continue"}, response=DECODED)], "upstream": READS_A}),
+    ("not-decoded", {"callouts": [callout()], "upstream": READS_A}),
+    ("not-stored", {"callouts": [callout(response={"body": {"decode": True, "store": False}})], "upstream": READS_A}),
+    ("cache-never-hit", {"callouts": [callout(response={"by_lua": SETS_KEY}, **STATUSES)], "cache": MEMORY}),
+    ("key-by-script", {"callouts": [callout(by_lua=SETS_KEY, query={"forward": True}, **STATUSES)], "cache": MEMORY}),
+    ("cache-seldom-hit", {"callouts": [callout(headers=KEPT_FROM_CLIENT, **STATUSES)], "cache": MEMORY}),
+    ("errors-cached", {"callouts": [callout()], "cache": MEMORY}),
+    ("cached-write", {"callouts": [callout(method="POST", **STATUSES)], "cache": MEMORY}),
+    ("over-deadline", {"callouts": [callout(http_opts={"timeouts": {"total": 900}})], "deadline_ms": 500}),
+    ("breaker-without-timeouts", {"callouts": [callout(circuit_breaker={"failures": 3})]}),
+    ("sequence-by-script", {"callouts": [callout("a"), callout("b", **WAITING), callout("c")]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "config"), DESERVED, ids=[f"{n}-{code}" for n, (code, _) in enumerate(DESERVED)])
+def test_what_deserves_a_warning_gets_it(code: str, config: dict[str, Any]) -> None:
+    """Each of these has this warning and no other, with its line and a remedy."""
+    found = [one for one in explained(config)["warnings"] if one["code"] not in ("no-timeouts", "any-status")]
+    assert [one["code"] for one in found] == [code]
+    assert all(one["line"] and one["remedy"] and one["path"].startswith("plugins[1].config") for one in found)
+
+
+FINE: list[dict[str, Any]] = [
+    {"callouts": [callout(method="POST", body={"custom": {"a": "$(headers.a)"}})]},
+    {"callouts": [callout(method="PUT", error={"retries": 1})]},
+    {"callouts": [callout(method="POST", error={"retries": 1, "retry_methods": ["GET"]})]},
+    {"callouts": [callout(method="POST", error={"retries": 1}, headers=IDEMPOTENCY_KEY)]},
+    {"callouts": [callout(method="POST", error={"retries": 1}, body={"custom": {"grant_type": "client_credentials"}})]},
+    {"callouts": [callout(headers={"custom": {"Authorization": "Bearer $(headers.x_token)", "Accept": "text/plain"}})]},
+    {"callouts": [callout(body={"custom": {"client_secret": "{vault://env/secret}"}}, method="POST")]},
+    {"callouts": [callout(url="https://h.example/?page=3")]},
+    {"callouts": [callout(url="http://127.0.0.1:8080/", headers=CLIENTS_OWN)]},
+    {"callouts": [callout(headers=KEPT_FROM_CLIENT)]},
+    {"callouts": [callout(url="https://$(headers.x_host)/", destination={"allow_hosts": ["*.example.com"]})]},
+    {"callouts": [callout(url="https://h.example/$(ngx.escape_uri(headers.x_id))")]},
+    {"callouts": [callout(**TOLERANT)], "upstream": READS_A},
+    {"callouts": [callout(error={"on_error": "continue"})]},
+    {"callouts": [callout("a"), callout("b", depends_on=[], **WAITING), callout("c", depends_on=[])]},
+    {"callouts": [callout("a", **WAITING)]},
+    {"callouts": [callout(cache={"statuses": [200]})], "cache": MEMORY},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", FINE)
+def test_what_is_fine_is_left_alone(config: dict[str, Any]) -> None:
+    """What looks alike and is meant so has no warning."""
+    assert codes(config) == []
+
+
+def test_callouts_without_timeouts_are_one_warning() -> None:
+    """All callouts without timeouts are named in one warning, unless a deadline of the configuration bounds them."""
+    config: dict[str, Any] = {
+        "callouts": [callout("a"), callout("b"), callout("c", http_opts={"timeouts": {"total": 1}})]
+    }
+    found = [one for one in explained(config)["warnings"] if one["code"] == "no-timeouts"]
+    assert [one["message"] for one in found] == ["a service that hangs (a and b) holds each request for up to 55 s"]
+    assert explained({**config, "deadline_ms": 900})["warnings"] == []
+
+
+def test_any_status_is_a_success() -> None:
+    """A result that is used whatever its status is an advice; with http_statuses it is not."""
+    config = {"callouts": [callout(response=DECODED)], "upstream": READS_A, "deadline_ms": 1000}
+    assert [one["code"] for one in explained(config)["warnings"]] == ["any-status"]
+    config = {**config, "callouts": [callout(response=DECODED, **STATUSES)]}
+    assert explained(config)["warnings"] == []
+
+
+def test_the_sequence_that_a_script_makes_has_a_way_out() -> None:
+    """The advice names who could run side by side, and the depends_on with what the script reads."""
+    script = "local x = kong.ctx.shared.callouts.a.response.body"
+    config = {"callouts": [callout("a"), callout("b"), callout("c", by_lua=script), callout("d")]}
+    (found,) = [one for one in explained(config)["warnings"] if one["code"] == "sequence-by-script"]
+    assert found["message"] == "for its script, c is not run side by side with a, b and d"
+    assert found["remedy"] == "if the script changes nothing that others need: depends_on: [a]"
+
+
+EXAMPLES = {
+    "aggregation": "no-timeouts",
+    "aggregation-respond": "no-timeouts",
+    "circuit-breaker": "no-timeouts breaker-without-timeouts",
+    "conditional-callout": "no-timeouts unescaped-in-url any-status",
+    "custom-cache-key": "cache-never-hit no-timeouts, no-timeouts key-by-script",
+    "deadline": "",
+    "dynamic-url": "no-timeouts unescaped-in-url any-status, no-timeouts any-status",
+    "fan-out": "no-timeouts",
+    "form-body": "plain-secret no-timeouts any-status",
+    "form-format": "plain-secret no-timeouts any-status",
+    "guarded-destination": "no-timeouts",
+    "header-echo": "",
+    "hedging": "no-timeouts any-status",
+    "memory-cache": "no-timeouts",
+    "msgpack-guard": "no-timeouts any-status",
+    "mutual-tls": "no-timeouts",
+    "oauth2-client-credentials": "no-timeouts any-status",
+    "orchestration": "no-timeouts any-status",
+    "orchestration-respond": "no-timeouts any-status",
+    "partial-answer": "no-timeouts",
+    "redirect-and-gzip": "no-timeouts any-status",
+    "redis-cache": "plain-secret no-timeouts any-status",
+    "request-collapsing": "no-timeouts",
+    "retries-with-backoff": "no-timeouts",
+    "retry": "no-timeouts",
+    "stale-if-error": "no-timeouts",
+    "target-routing": "no-timeouts unescaped-in-url any-status",
+    "token-injection": ", ".join(["no-timeouts any-status"] * 3),
+    "xml": "no-timeouts",
+}
+"""What each example deserves: they show one thing each, and leave timeouts and statuses out."""
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("examples/*/kong.yml")))
+def test_examples_have_what_they_deserve(name: str) -> None:
+    """The warnings of every example are known."""
+    result = run(ROOT / "examples" / name / "kong.yml", "--output", "json")
+    found = orjson.loads(result.output)["configurations"]
+    assert ", ".join(" ".join(warning["code"] for warning in one["warnings"]) for one in found) == EXAMPLES[name]
