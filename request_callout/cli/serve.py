@@ -12,6 +12,7 @@ import click
 from request_callout.config import destinations
 from request_callout.config.kong_schema import plugin_info
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
+from request_callout.server.addresses import Address, parse_address
 from request_callout.server.process import GRACE_S
 
 if TYPE_CHECKING:
@@ -182,6 +183,13 @@ def _group(_context: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"there is no group {value}") from None
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def _workers(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
     if value == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -257,6 +265,12 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     is_flag=True,
     help="Send spans to an OpenTelemetry collector, as the OTEL_ variables of the environment say.",
 )
+@_process_option(
+    "metrics",
+    callback=_address,
+    metavar="HOST:PORT|unix:PATH",
+    help="Where Prometheus finds /metrics, and probes /healthz; without it nothing is counted.",
+)
 @_settings_options
 def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
     """Run the plugin server: Kong connects to its socket.
@@ -267,6 +281,7 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
         raise click.UsageError("--protocol msgpack runs in one worker: Kong spreads an event over its connections.")
     # Nothing heavier than this before the workers are forked: see the module supervisor.
     from request_callout.server import process, stand_in
+    from request_callout.server.reports import Reports
     from request_callout.server.sockets import ListeningSocket, SocketError
     from request_callout.server.supervisor import Options, StartFailed, Supervisor
 
@@ -291,8 +306,16 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
         listening = ListeningSocket(
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
+        try:
+            reports = Reports(values["metrics"], workers=workers, take_over=values["replace"])
+        except SocketError:
+            listening.close()
+            raise
         Supervisor(
-            lambda registry: _work(protocol, settings, info, registry, _observers(**values)), listening, options
+            lambda registry: _work(protocol, settings, info, registry, _observers(**values)),
+            listening,
+            options,
+            reports,
         ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None

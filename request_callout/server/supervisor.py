@@ -5,6 +5,9 @@ any worker to ask; it starts a worker again that died, or whose loop does not tu
 workers' links, in plain Python: neither gevent nor Lua is loaded before the fork, so nothing of theirs is shared.
 
 When it dies itself, even by SIGKILL, its links end, and with them the workers.
+
+One more process, the reporter, is started when there is somebody to report to (``reports``). It is watched like the
+workers, and takes no requests.
 """
 
 from __future__ import annotations
@@ -39,9 +42,11 @@ from request_callout.server.loads import Loads
 from request_callout.server.process import GRACE_S, STACK_SIGNAL
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
+from request_callout.server.reports import Reports
 from request_callout.server.restarts import Restarts
 from request_callout.server.sockets import ListeningSocket, SocketError
 from request_callout.server.stand_in import Awaits
+from request_callout.telemetry import families
 
 if TYPE_CHECKING:
     from request_callout.server.worker import Work
@@ -85,9 +90,9 @@ class StartFailed(Exception):
 
 
 class _Place:
-    """One worker's place, and the worker there, if there is one."""
+    """One worker's place, and the worker there, if there is one; or that of the reporter, which has no number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int | None) -> None:
         self.number = number
         self.restarts = Restarts()
         self.pid: int | None = None
@@ -97,22 +102,32 @@ class _Place:
         self.ready = False
         self.born = 0.0
         self.heard = 0.0
-        self.start_at: float | None = 0.0
+        self.start_at: float | None = None if number is None else 0.0
         self.kill_at: float | None = None
+        self.wanted = True
 
     def __str__(self) -> str:
-        return f"worker {self.number + 1} (pid {self.pid})"
+        return f"{self.name} (pid {self.pid})"
+
+    @property
+    def name(self) -> str:
+        return "the reporter" if self.number is None else f"worker {self.number + 1}"
 
 
 class Supervisor:
     """Runs workers on one listening socket until it is told to stop."""
 
-    def __init__(self, build: Build, listening: ListeningSocket, options: Options) -> None:
+    def __init__(
+        self, build: Build, listening: ListeningSocket, options: Options, reports: Reports | None = None
+    ) -> None:
         self._build = build
         self._listening = listening
         self._options = options
+        self._reports = reports or Reports()
         self._configurations = Configurations(options.version)
-        self._places = [_Place(number) for number in range(options.workers)]
+        self._workers = [_Place(number) for number in range(options.workers)]
+        self._reporter = _Place(None)
+        self._places = [*self._workers, self._reporter]
         self._loads = Loads(options.workers)
         self._ready_file = ReadyFile(options.ready_file)
         self._parent = os.getppid()
@@ -120,6 +135,8 @@ class Supervisor:
         self._failure: str | None = None
         self._stopping_by: float | None = None
         self._stops_wanted = 0
+        self._restarts = 0
+        self._started_at = time.time()
         self._told_at: float | None = None
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
@@ -136,7 +153,7 @@ class Supervisor:
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
-            while self._stopping_by is None or any(place.pid for place in self._places):
+            while self._stopping_by is None or any(place.pid for place in self._workers):
                 self._turn()
             _log.info("stopped")
         finally:
@@ -144,6 +161,7 @@ class Supervisor:
                 self._kill(place)
             self._ready_file.remove()
             self._listening.close()
+            self._reports.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -171,6 +189,7 @@ class Supervisor:
                 self._exchange(key.data, events)
         for place in self._places:
             self._reap(place)
+        self._count()
 
     @property
     def _longest_wait_s(self) -> float:
@@ -199,6 +218,8 @@ class Supervisor:
                     self._watch(place, now)
             elif place.start_at is not None and now >= place.start_at and self._stopping_by is None:
                 self._start(place, now)
+        if self._reporter.wanted and self._reports and self._ready and self._listening.taken_over:
+            self._leave_reports()
 
     def _successor_awaited(self, now: float) -> bool:
         """Whether to serve on although the server is told to end: another is about to take the path."""
@@ -230,12 +251,20 @@ class Supervisor:
         linger_s = 0.0 if self._listening.ours else _LINGER_S
         self._listening.remove()
         self._stopping_by = now + self._options.grace_s + _OVER_GRACE_S
-        for place in self._places:
+        self._reporter.start_at = None  # it reports until all workers have ended
+        for place in self._workers:
             place.start_at = None
             self._send(place, Stop(self._options.grace_s, min(linger_s, self._options.grace_s)))
             if place.pid is not None and not place.ready:
                 os.kill(place.pid, signal.SIGKILL)
         _log.info("stopping")
+
+    def _leave_reports(self) -> None:
+        """Another server has taken the path: it reports from now on, at the same addresses if they were the same."""
+        self._reporter.wanted = False
+        self._reporter.start_at = None
+        self._reports.close()
+        self._send(self._reporter, Stop(0.0, 0.0))
 
     # Workers come and go
 
@@ -244,7 +273,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(place, theirs)
+            self._become(place, theirs)
         theirs.close()
         ours.setblocking(False)
         place.pid = pid
@@ -256,7 +285,7 @@ class Supervisor:
         place.start_at = place.kill_at = None
         self._selector.register(ours, selectors.EVENT_READ, place)
 
-    def _become_worker(self, place: _Place, link: socket.socket) -> None:
+    def _become(self, place: _Place, link: socket.socket) -> None:
         """Never returns: what is above on the stack is the supervisor's."""
         status = 1
         try:
@@ -271,11 +300,18 @@ class Supervisor:
             for other in self._places:
                 if other.link is not None:
                     other.link.close()
-            from request_callout.server.worker import work
+            if place.number is None:
+                self._listening.socket.close()
+                from request_callout.server.reporter import report
 
-            status = work(self._build, self._listening.socket, link, place.number, self._loads, self._options)
+                status = report(link, self._reports, self._options)
+            else:
+                self._reports.in_worker(place.number)
+                from request_callout.server.worker import work
+
+                status = work(self._build, self._listening.socket, link, place.number, self._loads, self._options)
         except BaseException:
-            _log.exception("worker %d ended by an error", place.number + 1)
+            _log.exception("%s ended by an error", place.name)
         finally:
             logging.shutdown()
             os._exit(status)
@@ -292,10 +328,12 @@ class Supervisor:
         now = time.monotonic()
         was = str(place)
         self._forget(place)
-        if self._stopping_by is not None:
+        if self._stopping_by is not None or not place.wanted:
             return
         if not self._ready:
             raise StartFailed(self._failure or f"{was} {_ended(status)} before it could serve")
+        if place is not self._reporter:
+            self._restarts += 1
         lived_s = now - place.born
         pause_s = place.restarts.pause_s(lived_s)
         place.start_at = now + pause_s
@@ -307,11 +345,12 @@ class Supervisor:
             _log.critical(
                 "%s %s AGAIN, death %d in a row, after %.1f s: it is replaced in %g s; %d of %d workers run",
                 *(was, how, place.restarts.deaths, lived_s, pause_s),
-                *(sum(other.ready for other in self._places), len(self._places)),
+                *(sum(other.ready for other in self._workers), len(self._workers)),
             )
 
     def _forget(self, place: _Place) -> None:
-        self._loads.absent(place.number)
+        if place.number is not None:
+            self._loads.absent(place.number)
         place.pid = place.kill_at = None
         place.ready = False
         self._unlink(place)
@@ -365,22 +404,37 @@ class Supervisor:
         elif isinstance(message, Used):
             ended = self._configurations.sweep({one: place.heard - ago_s for one, ago_s in message.ids})
             if ended:
-                for other in self._places:
+                for other in self._workers:
                     self._send(other, Ended(list(ended)))
         elif isinstance(message, Failed):
             self._failure = message.reason
         elif isinstance(message, Ready):
             place.ready = True
-            if not self._ready and all(other.ready for other in self._places):
+            if not self._ready and all(other.ready for other in self._workers):
                 self._announce()
 
     def _announce(self) -> None:
         """All workers accept, so Kong's first connections spread over them: from now on the path is ours."""
+        self._reports.publish()
         self._listening.publish()
         self._ready = True
         self._ready_file.write()
         notify(f"READY=1\nMAINPID={os.getpid()}")
         _log.info("listening on %s", self._listening.path)
+        if self._reports:
+            self._reporter.start_at = 0.0
+        if self._reports.metrics is not None:
+            _log.info("metrics at %s", self._reports.metrics.address)
+
+    def _count(self) -> None:
+        """Tell the reporter what only this process knows."""
+        values = self._reports.own
+        if values is not None:
+            cells = values.cells
+            cells[values.cell(families.WORKERS)] = sum(place.ready for place in self._workers)
+            cells[values.cell(families.WORKERS_WANTED)] = len(self._workers)
+            cells[values.cell(families.WORKER_RESTARTS)] = self._restarts
+            cells[values.cell(families.START_TIME)] = self._started_at
 
     def _send(self, place: _Place, message: Message) -> None:
         if place.link is not None:

@@ -184,8 +184,7 @@ def work(
         made.share(acceptor.give_away)
     term = gevent.signal_handler(signal.SIGTERM, link.told_to_stop.set)
     link.send(Ready())
-    beat_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
-    gevent.spawn(_beat, link, beat_s, max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None)
+    gevent.spawn(beat, link, options)
     gevent.spawn(_sweep, made)
 
     link.told_to_stop.wait()
@@ -199,7 +198,10 @@ def work(
     return 0
 
 
-def _beat(link: Link, pause_s: float, last_resort_s: float | None) -> None:
+def beat(link: Link, options: Options) -> None:
+    """Tell the supervisor of each turn of the loop, for ever."""
+    pause_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
+    last_resort_s = max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None
     while True:
         if last_resort_s is not None:
             # A loop that stands still when the supervisor is gone would hold the socket for ever.
