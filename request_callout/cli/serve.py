@@ -17,8 +17,11 @@ from request_callout.server.process import GRACE_S
 
 if TYPE_CHECKING:
     from request_callout.engine.observing import Observer
+    from request_callout.server.instances import Instances
     from request_callout.server.registry import Registry
+    from request_callout.server.reports import Reports
     from request_callout.server.worker import Work
+    from request_callout.telemetry.metrics import Metrics
 
 _MOST_WORKERS = 256
 
@@ -312,7 +315,7 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
             listening.close()
             raise
         Supervisor(
-            lambda registry: _work(protocol, settings, info, registry, _observers(**values)),
+            lambda registry: _work(protocol, settings, info, registry, reports, _observers(**values)),
             listening,
             options,
             reports,
@@ -344,21 +347,50 @@ def _spans() -> list[Observer]:
 
 
 def _work(
-    protocol: str, settings: Settings, info: dict[str, Any], registry: Registry, observers: list[Observer]
+    protocol: str,
+    settings: Settings,
+    info: dict[str, Any],
+    registry: Registry,
+    reports: Reports,
+    observers: list[Observer],
 ) -> Work:
     """What a worker does; runs in the worker."""
     from request_callout.engine import Engine
     from request_callout.server.instances import Instances
     from request_callout.server.worker import Work
 
+    metrics = _metrics(reports)
+    if metrics is not None:
+        observers.append(metrics)
     engine = Engine(settings, observers=observers)
+    if metrics is not None:
+        metrics.follow(engine)
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 
         msgpack = MsgpackServer(engine, info, registry=registry)
-        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), msgpack.instances.sweep, engine.close)
+        sweep = _sweep(msgpack.instances, metrics)
+        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), sweep, engine.close)
     from request_callout.server.protobuf import ProtobufServer
 
     instances = Instances(engine, info["Version"], registry=registry)
     server = ProtobufServer(instances, info)
-    return Work(server.handle, server.stop, instances.sweep, engine.close, server.share)
+    return Work(server.handle, server.stop, _sweep(instances, metrics), engine.close, server.share)
+
+
+def _metrics(reports: Reports) -> Metrics | None:
+    """What counts in this worker, if anybody wants to know."""
+    if reports.own is None:
+        return None
+    from request_callout.telemetry.metrics import Metrics
+
+    return Metrics(reports.own, reports.place)
+
+
+def _sweep(instances: Instances, metrics: Metrics | None) -> Callable[[], None]:
+    def sweep() -> None:
+        instances.sweep()
+        if metrics is not None:
+            metrics.sweep()
+
+    return sweep

@@ -28,7 +28,7 @@ def break_circuit(following: Handler, settings: model.CircuitBreaker) -> Handler
             origin = parse_url(call.record.params.url).origin
         except TransportError:
             return following(call)  # which says what is wrong with it
-        circuit = circuits.of(origin, settings)
+        circuit = circuits.of(origin, settings, call.run.instance.redact)
         now = circuits.now()
         if not circuit.let_through(now):
             raise _refusal(circuit, origin, now)

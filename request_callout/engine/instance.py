@@ -26,7 +26,7 @@ from request_callout.engine.cache_policy import Outcome
 from request_callout.engine.circuits import Circuits
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
-from request_callout.engine.observing import Observer
+from request_callout.engine.observing import Observer, Watch
 from request_callout.engine.plan import make_plan
 from request_callout.engine.query import split_url
 from request_callout.engine.run import handle
@@ -53,6 +53,7 @@ class Engine:
         self, settings: Settings, clock: Callable[[], float] | None = None, observers: Sequence[Observer] = ()
     ) -> None:
         self.observers = tuple(observers)
+        self.watch: Watch | None = None
         self.settings = settings
         self.clock = clock or time.time
         self.flights: Flights[Outcome] = Flights()
@@ -72,8 +73,14 @@ class Engine:
         try:
             config = load(raw, self.lua.check)
         except InvalidConfiguration as error:
-            return BrokenInstance(error.problems, str(raw.get("__plugin_id", "?")))
+            return BrokenInstance(error.problems, str(raw.get("__plugin_id", "?")), self)
         return Instance(self, config)
+
+    def follow(self, watch: Watch) -> None:
+        """Let this watch follow what belongs to no one request."""
+        self.watch = watch
+        self.circuits.told = watch.circuit
+        self._redis.watch = watch
 
     def store(self, cache: Cache) -> Store:
         """Where responses are kept for a configuration of the cache."""
@@ -136,8 +143,9 @@ def _printable(character: str) -> str:
 class BrokenInstance:
     """A configuration that can't be used: every event is answered with 500, and the log says why."""
 
-    def __init__(self, problems: tuple[Problem, ...], plugin_id: str) -> None:
+    def __init__(self, problems: tuple[Problem, ...], plugin_id: str, engine: Engine) -> None:
         self.problems = problems
+        self._engine = engine
         self._plugin_id = plugin_id
         self._reminded_at = float("-inf")
 
@@ -148,6 +156,8 @@ class BrokenInstance:
             self._reminded_at = now
             for problem in self.problems:
                 _log.error("plugin %s has a bad configuration: %s", self._plugin_id, problem)
+        if self._engine.watch is not None:
+            self._engine.watch.misconfigured(self._plugin_id)
         kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
 
 

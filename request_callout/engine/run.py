@@ -37,7 +37,8 @@ class Run:
     """The state of one proxied request.
 
     ``started_at`` and ``deadline`` are moments of ``time.monotonic()``; ``failure`` says, for people, why the client
-    gets an error. ``observed`` is told what happens.
+    gets an error, ``script_failed`` whether that was a script or expression outside of the callouts. ``observed`` is
+    told what happens.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Run:
         "instance",
         "kong",
         "observed",
+        "script_failed",
         "started_at",
     )
 
@@ -64,6 +66,7 @@ class Run:
         self.started_at = time.monotonic()
         self.deadline = self.started_at + instance.deadline_ms / 1000
         self.failure: str | None = None
+        self.script_failed = False
         self.observed: Sequence[ObservedRequest] = ()
         self._request_id: str | None = None
         self._held: list[str] = []
@@ -180,6 +183,7 @@ def handle(instance: Instance, kong: Kong) -> None:
         run.end(INTERNAL_ERROR)
         kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
     finally:
+        run.end(None)  # where nothing above came to its end
         run.context.close()
 
 
@@ -198,6 +202,7 @@ def _answer(run: Run) -> Answer | None:
             _fail(run, ended.reason)
         return ended.answer
     except (ScriptError, BodyFileError, PdkError) as error:
+        run.script_failed = isinstance(error, ScriptError)
         _fail(run, str(error))
         return INTERNAL_ERROR
 

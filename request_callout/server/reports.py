@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from request_callout.server.addresses import Address, Listener
 from request_callout.server.sockets import SocketError
+from request_callout.telemetry import families
 from request_callout.telemetry.shared_values import SharedValues
 
 LONGEST_RECORD_BYTES = 200_000
@@ -37,7 +38,7 @@ class Reports:
 
     To be made in the supervisor, with one place for each of its ``workers``; ``ring`` is called in the reporter. With
     ``take_over`` the addresses may be those of a server that still runs. Raises SocketError, which names the option.
-    ``dropped`` counts the records of this process that were lost.
+    ``place`` is that of this process, ``dropped`` counts the records of this process that were lost.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Reports:
             raise
         # The last is the supervisor's own.
         self.values = [SharedValues() for _ in range(workers + 1)] if metrics is not None else []
-        self._place: int | None = None
+        self.place = workers
         self.dropped = 0
         self._sending: socket.socket | None = None
         self.receiving: socket.socket | None = None
@@ -90,7 +91,7 @@ class Reports:
 
     def in_worker(self, place: int) -> None:
         """Keep what the worker at this place needs; it counts on where the one before it has stopped."""
-        self._place = place
+        self.place = place
         for listener in (self.metrics, self.traces):
             if listener is not None:
                 listener.socket.close()  # the path stays: it is the supervisor's
@@ -100,7 +101,7 @@ class Reports:
     @property
     def own(self) -> SharedValues | None:
         """What this process counts in, None without metrics: a worker's values, or the supervisor's."""
-        return self.values[-1 if self._place is None else self._place] if self.values else None
+        return self.values[self.place] if self.values else None
 
     def emit(self, record: bytes) -> bool:
         """Hand a record to the reporter, without waiting; false if there is no room for it, and it is lost."""
@@ -109,9 +110,15 @@ class Reports:
         try:
             self._sending.send(record)
         except OSError:  # full, or too long
-            self.dropped += 1
+            self._count_dropped()
             return False
         return True
+
+    def _count_dropped(self) -> None:
+        self.dropped += 1
+        values = self.own
+        if values is not None:
+            values.cells[values.cell(families.TRACES_DROPPED)] += 1.0
 
 
 def _listener(option: str, address: Address | None, *, take_over: bool) -> Listener | None:

@@ -435,6 +435,7 @@ class Supervisor:
             cells[values.cell(families.WORKERS_WANTED)] = len(self._workers)
             cells[values.cell(families.WORKER_RESTARTS)] = self._restarts
             cells[values.cell(families.START_TIME)] = self._started_at
+            cells[values.cell(families.CONFIGURATIONS)] = len(self._configurations)
 
     def _send(self, place: _Place, message: Message) -> None:
         if place.link is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from request_callout.telemetry.families import FAMILIES, WORKERS
+from request_callout import values as shared
+from request_callout.telemetry.families import BUILD, FAMILIES, WORKERS
 from request_callout.telemetry.shared_values import BUCKETS_S, Family, SharedValues
 
 _PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
@@ -23,7 +25,8 @@ class Exposition(Collector):
 
     def __init__(self, values: Sequence[SharedValues], version: str) -> None:
         self._values = values
-        self._version = version
+        build = "no" if shared.__file__.endswith(".py") else "yes"
+        self._build = (version, platform.python_version(), build)
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -34,6 +37,7 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, the values of all processes added up."""
         sums = self._sums()
+        sums[BUILD.name] = {self._build: (1.0,)}
         for family in FAMILIES.values():
             yield _metric(family, sums[family.name])
 
