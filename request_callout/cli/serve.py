@@ -66,6 +66,13 @@ _OPTIONS = (
         "How much of the callouts' results other plugins of the request see: all, all but bodies, or nothing.",
     ),
     _Option("share-max-bytes", Settings, "share_max_bytes", click.IntRange(min=0), "A longer body is not shared."),
+    _Option(
+        "kong-log",
+        Settings,
+        "kong_log",
+        click.Choice(["on", "off"]),
+        "Whether Kong's log record, for http-log and the like, gets fields about the callouts.",
+    ),
     _Option("deadline-ms", Settings, "deadline_ms", _SIZE, "For all callouts of a request; Kong gives up at 60000."),
     _Option(
         "default-connect-timeout-ms", Settings, "default_connect_timeout_ms", _SIZE, "For callouts without `timeouts`."
@@ -261,7 +268,13 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     "log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
-    help="The least level of what is logged to standard error.",
+    help="The least level of what is logged to standard error; SIGUSR2 makes it finer while the server runs.",
+)
+@_process_option(
+    "log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="How it is logged: lines of text, or a JSON object a line.",
 )
 @_process_option(
     "otel",
@@ -289,7 +302,7 @@ def serve(path: str, protocol: str, workers: int, **values: Any) -> None:
     from request_callout.server.supervisor import Options, StartFailed, Supervisor
 
     awaits_successor = stand_in.leave_behind() if values["exit_with_parent"] else None
-    process.set_up_logging(values["log_level"])
+    process.set_up_logging(values["log_level"], values["log_format"])
     process.allow_many_connections()
     settings = _settings(values)
     info = plugin_info()

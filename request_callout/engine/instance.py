@@ -106,6 +106,9 @@ class Instance:
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self.engine = engine
         self.config = config
+        # The name of the plugin's own route, for the log, and until when it is believed (``time.monotonic()``).
+        self.route: str | None = None
+        self.route_until = 0.0
         self.deadline_ms = config.deadline_ms or engine.settings.deadline_ms
         strategy = config.cache.strategy
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]

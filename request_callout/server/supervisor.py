@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from request_callout.server import process
 from request_callout.server.control import (
     Close,
     Decoder,
@@ -30,6 +31,7 @@ from request_callout.server.control import (
     Failed,
     Find,
     Found,
+    Level,
     Message,
     Missing,
     Ready,
@@ -39,7 +41,7 @@ from request_callout.server.control import (
     encode,
 )
 from request_callout.server.loads import Loads
-from request_callout.server.process import GRACE_S, STACK_SIGNAL
+from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
 from request_callout.server.reports import Reports
@@ -136,6 +138,9 @@ class Supervisor:
         self._stopping_by: float | None = None
         self._stops_wanted = 0
         self._restarts = 0
+        self._levels_wanted = 0
+        self._levels = _levels(logging.getLogger().getEffectiveLevel())
+        self._level = 0
         self._started_at = time.time()
         self._told_at: float | None = None
         self._selector = selectors.DefaultSelector()
@@ -150,6 +155,7 @@ class Supervisor:
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        before[LEVEL_SIGNAL] = signal.signal(LEVEL_SIGNAL, self._on_level_signal)
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
@@ -207,6 +213,8 @@ class Supervisor:
         if self._stops_wanted == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
             _log.warning("the process that started this one is gone")
             self._stops_wanted = 1
+        while self._levels_wanted:
+            self._step_level()
         if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
@@ -243,6 +251,22 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stops_wanted += 1
+
+    def _on_level_signal(self, _number: int, _frame: object) -> None:
+        self._levels_wanted += 1
+
+    def _step_level(self) -> None:
+        """Log finer by one step, in all processes; after the finest as at the start."""
+        self._levels_wanted -= 1
+        at = (self._level + 1) % len(self._levels)
+        was, level = self._levels[self._level], self._levels[at]
+        # Told while the finer of both holds: the line is there whichever way it goes.
+        process.set_log_level(_finer(was, level))
+        _log.info("the log's level is %s now (was %s)", level, was)
+        process.set_log_level(level)
+        self._level = at
+        for place in self._places:
+            self._send(place, Level(level))
 
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
@@ -293,6 +317,7 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(LEVEL_SIGNAL, signal.SIG_IGN)  # the level comes over the link
             # A link that another worker holds too would not end with the supervisor.
             self._selector.close()
             self._woken.close()
@@ -455,6 +480,16 @@ class Supervisor:
             return  # its end comes as the end of what it sends
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if place.unsent else 0)
         self._selector.modify(place.link, events, place)
+
+
+def _levels(configured: int) -> list[str]:
+    """The level that was configured, and the finer ones to go through."""
+    finer = [level for level in (logging.INFO, logging.DEBUG) if level < configured]
+    return [logging.getLevelName(level).lower() for level in (configured, *finer)]
+
+
+def _finer(one: str, other: str) -> str:
+    return min(one, other, key=lambda name: int(getattr(logging, name.upper())))
 
 
 def _ended(status: int) -> str:

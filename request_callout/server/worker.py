@@ -37,6 +37,7 @@ from request_callout.server.control import (  # noqa: E402
     Failed,
     Find,
     Found,
+    Level,
     Message,
     Missing,
     Ready,
@@ -156,6 +157,8 @@ class Link:
                 answer.set(message.registered if isinstance(message, Found) else None)
         elif isinstance(message, Ended):
             self._ended += message.ids
+        elif isinstance(message, Level):
+            process.set_log_level(message.level)
         elif isinstance(message, Stop):
             self._stop = message
             self.told_to_stop.set()
