@@ -49,10 +49,10 @@ class Settings:
     """All options of the server process.
 
     ``share`` says how much of the callouts' context other plugins of the same request see: ``full``, ``meta``
-    (no bodies) or ``off``; a body over ``share_max_bytes`` is left out of it. ``kong_log`` says whether Kong's log record
-    gets the fields ``request_callout``. ``deadline_ms`` bounds all callouts
-    of one request (Kong gives up on its socket after 60 s). ``memory_cache_bytes`` and ``memory_cache_entries`` bound
-    all memory caches of a process together.
+    (no bodies) or ``off``; a body over ``share_max_bytes`` is left out of it. ``kong_log`` says whether Kong's log
+    record gets the fields ``request_callout``. ``deadline_ms`` bounds all callouts of one request (Kong gives up on
+    its socket after 60 s). ``memory_cache_bytes`` and ``memory_cache_entries`` bound all memory caches of a process
+    together.
     """
 
     kong_version: str | None = None

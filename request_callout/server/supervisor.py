@@ -443,13 +443,13 @@ class Supervisor:
         self._reports.publish()
         self._listening.publish()
         self._ready = True
+        if self._reports.metrics is not None:
+            _log.info("metrics at %s", self._reports.metrics.address)
         self._ready_file.write()
         notify(f"READY=1\nMAINPID={os.getpid()}")
         _log.info("listening on %s", self._listening.path)
         if self._reports:
             self._reporter.start_at = 0.0
-        if self._reports.metrics is not None:
-            _log.info("metrics at %s", self._reports.metrics.address)
 
     def _count(self) -> None:
         """Tell the reporter what only this process knows."""

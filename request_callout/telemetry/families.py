@@ -61,6 +61,12 @@ ATTEMPT_SECONDS = Family(
     open=_CALLOUT,
 )
 ATTEMPTS_IN_FLIGHT = Family("request_callout_attempts_in_flight", "gauge", "Attempts under way.")
+LOST = Family(
+    "request_callout_lost_total",
+    "counter",
+    "Events and attempts that were under way when their worker died; no other counter has them.",
+    ("what",),
+)
 RETRIES = Family("request_callout_retries_total", "counter", "Attempts made after an error.", _CALLOUT, open=_CALLOUT)
 CACHE = Family(
     "request_callout_cache_lookups_total",
@@ -142,7 +148,7 @@ FAMILIES = {
         *(EVENTS, EVENT_SECONDS, EVENTS_IN_FLIGHT, CALLOUTS, ELEMENTS, CALLOUT_SECONDS),
         *(ATTEMPTS, ATTEMPT_SECONDS, ATTEMPTS_IN_FLIGHT, RETRIES, CACHE, REFRESHES),
         *(SCRIPT_ERRORS, CIRCUITS, CIRCUIT_CHANGES, TOKEN_REQUESTS, REDIS_FAILURES, REDIS_DOWN),
-        *(WORKERS, WORKERS_WANTED, WORKER_RESTARTS, WORKER_CPU, WORKER_MEMORY),
+        *(WORKERS, WORKERS_WANTED, WORKER_RESTARTS, LOST, WORKER_CPU, WORKER_MEMORY),
         *(CONFIGURATIONS, TRACES_DROPPED, START_TIME, BUILD),
     )
 }

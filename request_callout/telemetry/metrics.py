@@ -35,9 +35,11 @@ class Metrics:
     reads: tuple[Part, ...] = ()
 
     def __init__(self, values: SharedValues, place: int = 0) -> None:
-        values.take_over(families.FAMILIES)
+        before = values.take_over(families.FAMILIES)
         self.values = values
         self.cells = values.cells
+        for what, gauge in (("event", families.EVENTS_IN_FLIGHT), ("attempt", families.ATTEMPTS_IN_FLIGHT)):
+            self.cells[values.cell(families.LOST, what)] += before.get(gauge.name, 0.0)
         self.events_in_flight = values.cell(families.EVENTS_IN_FLIGHT)
         self.attempts_in_flight = values.cell(families.ATTEMPTS_IN_FLIGHT)
         worker = str(place + 1)

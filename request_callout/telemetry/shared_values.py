@@ -66,8 +66,9 @@ class SharedValues:
         self._used_cells = 0
         self._used_bytes = 0
 
-    def take_over(self, families: dict[str, Family]) -> None:
-        """Count on where the process before has stopped; its gauges tell nothing of this one."""
+    def take_over(self, families: dict[str, Family]) -> dict[str, float]:
+        """Count on where the process before has stopped; its gauges, which begin at 0 again, are given back."""
+        gauges: dict[str, float] = {}
         self._places, self._named, self._used_cells, self._used_bytes = {}, 0, 0, 0
         for key, size in self._entries():
             family = families[key[0]]
@@ -77,7 +78,9 @@ class SharedValues:
             self._used_cells += family.width
             self._used_bytes += size
             if family.kind == "gauge":
+                gauges[family.name] = gauges.get(family.name, 0.0) + self.cells[place]
                 self.cells[place] = 0.0
+        return gauges
 
     def cell(self, family: Family, *labels: str) -> int:
         """The place of a series; of a histogram that of its first bucket."""
