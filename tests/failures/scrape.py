@@ -45,7 +45,7 @@ def get(address: str, path: str = "/metrics", accept: str = "text/plain", method
 
 def address_in(log: Path) -> str:
     """Where the server's metrics are, by its log."""
-    found = re.findall(r"metrics at ([^\s"]+)", log.read_text())
+    found = re.findall(r'metrics at ([^\s"]+)', log.read_text())
     return str(found[-1])
 
 
