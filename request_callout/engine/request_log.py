@@ -113,7 +113,7 @@ class RequestLog:
     def _routed(self, route: Any) -> None:
         if isinstance(route, dict):
             self._route = route.get("name") or route.get("id")
-            instance = self._run.instance
-            if instance.config.route_id is not None:
-                instance.route = self._route
-                instance.route_until = time.monotonic() + _ROUTE_FOR_S
+        instance = self._run.instance
+        if instance.config.route_id is not None:
+            instance.route = self._route
+            instance.route_until = time.monotonic() + _ROUTE_FOR_S

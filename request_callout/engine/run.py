@@ -46,6 +46,7 @@ class Run:
     """
 
     __slots__ = (
+        "_log",
         "calls",
         "client",
         "context",
@@ -53,7 +54,6 @@ class Run:
         "failure",
         "instance",
         "kong",
-        "log",
         "observed",
         "origin",
         "script_failed",
@@ -72,7 +72,14 @@ class Run:
         self.script_failed = False
         self.observed: Sequence[ObservedRequest] = ()
         self.origin: Run | None = None
-        self.log = RequestLog(self)
+        self._log: RequestLog | None = None
+
+    @property
+    def log(self) -> RequestLog:
+        """The lines about this request."""
+        if self._log is None:
+            self._log = RequestLog(self)
+        return self._log
 
     def consumer_groups(self) -> list[str]:
         """Ids of the consumer's groups, where the protocol can tell them."""
@@ -86,7 +93,7 @@ class Run:
         run.client.take_over(self.client)
         run.context = self.context.detached(run.context)
         run.origin = self
-        run.log = RequestLog(run, self.log)
+        run._log = RequestLog(run, self.log)
         run.observe()
         return run
 
@@ -98,7 +105,7 @@ class Run:
         run.started_at = self.started_at
         run.deadline = self.deadline
         run.observed = self.observed
-        run.log = self.log
+        run._log = self.log
         return run
 
     @property
@@ -130,7 +137,8 @@ def handle(instance: Instance, kong: Kong) -> None:
     try:
         answer = _answer(run)
         share(run)
-        run.log.tell_held()
+        if run._log is not None:
+            run._log.tell_held()
         run.end(answer)
         if answer is not None:
             kong.exit(answer.status, answer.body, answer.headers)
