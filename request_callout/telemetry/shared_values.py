@@ -2,7 +2,7 @@
 
 One writes, any may read. What a worker counted stays when it dies, and who follows at its place counts on. To count is
 one addition in memory: no lock, no file, no system call. The memory has a fixed size: how many series there are is
-bounded, whatever names turn up.
+bounded, whatever names turn up. Room for all of them is set aside, and only taken as they come.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OTHER = "other"
 
 _MOST_OTHERS = 500
 _CELLS = 1 << 16
-_NAMES_BYTES = 1 << 20
+_NAMES_BYTES = 8 << 20
 _LONGEST_VALUE = 200
 _COUNT = struct.Struct("=Q")
 _LENGTH = struct.Struct("=I")
