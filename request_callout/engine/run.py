@@ -155,6 +155,7 @@ def handle(instance: Instance, kong: Kong) -> None:
     finally:
         run.end(None)  # where nothing above came to its end
         run.context.close()
+        run._log = None  # each holds the other
 
 
 def _answer(run: Run) -> Answer | None:
