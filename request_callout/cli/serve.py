@@ -12,13 +12,17 @@ import click
 from request_callout.config import destinations
 from request_callout.config.kong_schema import plugin_info
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
+from request_callout.server.addresses import Address, parse_address
 from request_callout.server.process import GRACE_S
 
 if TYPE_CHECKING:
     from request_callout.engine.observing import Observer
+    from request_callout.server.instances import Instances
     from request_callout.server.registry import Registry
+    from request_callout.server.reports import Reports
     from request_callout.server.sockets import ListeningSocket
     from request_callout.server.worker import Work
+    from request_callout.telemetry.metrics import Metrics
 
 _MOST_WORKERS = 256
 
@@ -63,6 +67,13 @@ _OPTIONS = (
         "How much of the callouts' results other plugins of the request see: all, all but bodies, or nothing.",
     ),
     _Option("share-max-bytes", Settings, "share_max_bytes", click.IntRange(min=0), "A longer body is not shared."),
+    _Option(
+        "kong-log",
+        Settings,
+        "kong_log",
+        click.Choice(["on", "off"]),
+        "Whether Kong's log record, for http-log and the like, gets fields about the callouts.",
+    ),
     _Option("deadline-ms", Settings, "deadline_ms", _SIZE, "For all callouts of a request; Kong gives up at 60000."),
     _Option(
         "default-connect-timeout-ms", Settings, "default_connect_timeout_ms", _SIZE, "For callouts without `timeouts`."
@@ -183,6 +194,13 @@ def _group(_context: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"there is no group {value}") from None
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def _workers(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
     if value == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -256,12 +274,24 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     "log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
-    help="The least level of what is logged to standard error.",
+    help="The least level of what is logged to standard error; SIGUSR2 makes it finer while the server runs.",
+)
+@_process_option(
+    "log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="How it is logged: lines of text, or a JSON object a line.",
 )
 @_process_option(
     "otel",
     is_flag=True,
     help="Send spans to an OpenTelemetry collector, as the OTEL_ variables of the environment say.",
+)
+@_process_option(
+    "metrics",
+    callback=_address,
+    metavar="HOST:PORT|unix:PATH",
+    help="Where Prometheus finds /metrics, and probes /healthz; without it nothing is counted.",
 )
 @click.option("--tried", type=click.Path(file_okay=False), hidden=True, help="For `try`: where to tell what happens.")
 @_settings_options
@@ -274,11 +304,12 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
         raise click.UsageError("--protocol msgpack runs in one worker: Kong spreads an event over its connections.")
     # Nothing heavier than this before the workers are forked: see the module supervisor.
     from request_callout.server import process, stand_in
+    from request_callout.server.reports import Reports
     from request_callout.server.sockets import ListeningSocket, SocketError
     from request_callout.server.supervisor import Options, StartFailed, Supervisor
 
     awaits_successor = stand_in.leave_behind() if values["exit_with_parent"] else None
-    process.set_up_logging(values["log_level"])
+    process.set_up_logging(values["log_level"], values["log_format"])
     process.allow_many_connections()
     settings = _settings(values)
     info = plugin_info()
@@ -298,10 +329,18 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
         listening = ListeningSocket(
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
+        try:
+            reports = Reports(values["metrics"], workers=workers, take_over=values["replace"])
+        except SocketError:
+            listening.close()
+            raise
         if values["dump_file"] is not None:
             _dump(values["dump_file"], protocol, listening)
         Supervisor(
-            lambda registry: _work(protocol, settings, info, registry, _observers(**values), tried), listening, options
+            lambda registry: _work(protocol, settings, info, registry, reports, _observers(**values), tried),
+            listening,
+            options,
+            reports,
         ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
@@ -348,6 +387,7 @@ def _work(
     settings: Settings,
     info: dict[str, Any],
     registry: Registry,
+    reports: Reports,
     observers: list[Observer],
     tried: str | None = None,
 ) -> Work:
@@ -356,19 +396,43 @@ def _work(
     from request_callout.server.instances import Instances
     from request_callout.server.worker import Work
 
+    metrics = _metrics(reports)
+    if metrics is not None:
+        observers.append(metrics)
     if tried is None:
         engine = Engine(settings, observers=observers)
     else:
         from request_callout.cli.try_.engine import tried_engine
 
         engine = tried_engine(settings, tried, observers)
+    if metrics is not None:
+        metrics.follow(engine)
     if protocol == "msgpack":
         from request_callout.server.msgpack import MsgpackServer
 
         msgpack = MsgpackServer(engine, info, registry=registry)
-        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), msgpack.instances.sweep, engine.close)
+        sweep = _sweep(msgpack.instances, metrics)
+        return Work(msgpack.handle, lambda grace_s, _: msgpack.stop(grace_s), sweep, engine.close)
     from request_callout.server.protobuf import ProtobufServer
 
     instances = Instances(engine, info["Version"], registry=registry)
     server = ProtobufServer(instances, info)
-    return Work(server.handle, server.stop, instances.sweep, engine.close, server.share)
+    return Work(server.handle, server.stop, _sweep(instances, metrics), engine.close, server.share)
+
+
+def _metrics(reports: Reports) -> Metrics | None:
+    """What counts in this worker, if anybody wants to know."""
+    if reports.own is None:
+        return None
+    from request_callout.telemetry.metrics import Metrics
+
+    return Metrics(reports.own, reports.place)
+
+
+def _sweep(instances: Instances, metrics: Metrics | None) -> Callable[[], None]:
+    def sweep() -> None:
+        instances.sweep()
+        if metrics is not None:
+            metrics.sweep()
+
+    return sweep

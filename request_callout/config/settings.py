@@ -7,6 +7,7 @@ from typing import Literal
 
 UntrustedLua = Literal["on", "sandbox", "off"]
 Share = Literal["full", "meta", "off"]
+KongLog = Literal["on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,16 @@ class Settings:
     """All options of the server process.
 
     ``share`` says how much of the callouts' context other plugins of the same request see: ``full``, ``meta``
-    (no bodies) or ``off``; a body over ``share_max_bytes`` is left out of it. ``deadline_ms`` bounds all callouts
-    of one request (Kong gives up on its socket after 60 s). ``memory_cache_bytes`` and ``memory_cache_entries`` bound
-    all memory caches of a process together.
+    (no bodies) or ``off``; a body over ``share_max_bytes`` is left out of it. ``kong_log`` says whether Kong's log
+    record gets the fields ``request_callout``. ``deadline_ms`` bounds all callouts of one request (Kong gives up on
+    its socket after 60 s). ``memory_cache_bytes`` and ``memory_cache_entries`` bound all memory caches of a process
+    together.
     """
 
     kong_version: str | None = None
     share: Share = "full"
     share_max_bytes: int = 256 * 1024
+    kong_log: KongLog = "on"
     deadline_ms: int = 55_000
     default_connect_timeout_ms: int = 60_000
     default_read_timeout_ms: int = 60_000

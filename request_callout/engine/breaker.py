@@ -12,8 +12,6 @@ from request_callout.engine.context import CalloutResponse
 from request_callout.transport import TransportError
 from request_callout.transport.url import parse_url
 
-_log = logging.getLogger(__name__)
-
 
 def break_circuit(following: Handler, settings: model.CircuitBreaker) -> Handler:
     """Raise an error of reason ``circuit_open`` without an attempt while the circuit of the target is open.
@@ -28,7 +26,7 @@ def break_circuit(following: Handler, settings: model.CircuitBreaker) -> Handler
             origin = parse_url(call.record.params.url).origin
         except TransportError:
             return following(call)  # which says what is wrong with it
-        circuit = circuits.of(origin, settings)
+        circuit = circuits.of(origin, settings, call.run.instance.redact)
         now = circuits.now()
         if not circuit.let_through(now):
             raise _refusal(circuit, origin, now)
@@ -68,4 +66,4 @@ def _refusal(circuit: Circuit, origin: str, now: float) -> CalloutError:
 def _tell(call: Call, what: str) -> None:
     """One line for a change of state: there is at most one such change in ``open_ms``."""
     run = call.run
-    _log.warning("[%s] callout %s: %s", run.request_id(), call.name, run.instance.redact(what))
+    run.log.say(logging.WARNING, f"callout {call.name}: {run.instance.redact(what)}", {"callout": call.name})

@@ -22,8 +22,6 @@ from request_callout.engine.total import attempt_ms, most_attempts
 from request_callout.lua.host import PdkError, ScriptError
 from request_callout.values import Kept, Value
 
-_log = logging.getLogger(__name__)
-
 _STATES = ("hit", "miss", "stale", "bypass", "coalesced")
 _SILENT = Freshness(storable=True, fresh_s=None, may_be_stale=True)
 
@@ -96,7 +94,8 @@ class CachePolicy:
         """One line in the log, at most once a minute for each ``what``; the request goes on."""
         if self._lines.due(what):
             run = call.run
-            _log.warning("[%s] callout %s: %s: %s", run.request_id(), call.name, what, run.instance.redact(why))
+            line = f"callout {call.name}: {what}: {run.instance.redact(why)}"
+            run.log.say(logging.WARNING, line, {"callout": call.name})
 
     def is_negative(self, status: int) -> bool:
         """Whether answers of this status are kept for a time of their own, and never when they are stale."""

@@ -13,11 +13,15 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from request_callout.config import model
 
 State = Literal["closed", "open", "half_open"]
+
+Told = Callable[["State | None", "State | None"], None]
+"""Is told of a change of state, before and after; None: there was no circuit, or is none any more."""
 
 MOST_CIRCUITS = 1000
 """Circuits of a process; the one that was used longest ago is forgotten first."""
@@ -31,9 +35,10 @@ class Circuit:
     ``period`` counts the changes of state. ``open_until`` is the end of the last time it was open.
     """
 
-    __slots__ = ("_probing", "_settings", "_succeeded", "_window", "open_until", "period", "state")
+    __slots__ = ("_probing", "_settings", "_succeeded", "_told", "_window", "open_until", "period", "state")
 
-    def __init__(self, settings: model.CircuitBreaker) -> None:
+    def __init__(self, settings: model.CircuitBreaker, told: Told | None = None) -> None:
+        self._told = told
         self._settings = settings
         self._window = _Window(settings.window_ms / 1000)
         self._probing = 0
@@ -86,6 +91,11 @@ class Circuit:
         if period == self.period and self.state == "half_open":
             self._probing -= 1
 
+    def forgotten(self) -> None:
+        """Nobody asks for this circuit again."""
+        if self._told is not None:
+            self._told(self.state, None)
+
     def _is_too_much(self) -> bool:
         settings, window = self._settings, self._window
         if settings.failures is not None and window.failures >= settings.failures:
@@ -97,6 +107,8 @@ class Circuit:
         )
 
     def _change(self, state: State) -> None:
+        if self._told is not None:
+            self._told(self.state, state)
         self.state = state
         self.period += 1
         self._probing = self._succeeded = 0
@@ -137,25 +149,31 @@ class Circuits:
     """The circuits of a process, by target (``scheme://host:port``) and thresholds.
 
     Callouts of all configurations that ask for the same thresholds share the circuit of a target; one that asks for
-    stricter ones does not take away calls of the others.
+    stricter ones does not take away calls of the others. ``told`` hears of changes, by target.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic, most: int = MOST_CIRCUITS) -> None:
         self.now = now
         self._most = most
+        self.told: Callable[[str, State | None, State | None], None] | None = None
         self._circuits: OrderedDict[tuple[str, model.CircuitBreaker], Circuit] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._circuits)
 
-    def of(self, origin: str, settings: model.CircuitBreaker) -> Circuit:
-        """The circuit of a target."""
+    def of(
+        self, origin: str, settings: model.CircuitBreaker, shown: Callable[[str], str] = lambda origin: origin
+    ) -> Circuit:
+        """The circuit of a target; ``shown`` gives what the target is called where others may read it."""
         key = (origin, settings)
         circuit = self._circuits.get(key)
         if circuit is None:
-            circuit = self._circuits[key] = Circuit(settings)
+            told = None if self.told is None else partial(self.told, shown(origin))
+            circuit = self._circuits[key] = Circuit(settings, told)
+            if told is not None:
+                told(None, "closed")
             if len(self._circuits) > self._most:
-                self._circuits.popitem(last=False)
+                self._circuits.popitem(last=False)[1].forgotten()
         else:
             self._circuits.move_to_end(key)
         return circuit

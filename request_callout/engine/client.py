@@ -14,13 +14,14 @@ Part = Literal[
 ]
 
 REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
+ROUTE: Call = ("kong.router.get_route", ())
 _CALLS: dict[Part, Call] = {
     "headers": ("kong.request.get_headers", (1000,)),
     "raw_query": ("kong.request.get_raw_query", ()),
     "body": ("kong.request.get_raw_body", ()),
     "captures": ("kong.request.get_uri_captures", ()),
     "content_type": ("kong.request.get_header", ("content-type",)),
-    "route": ("kong.router.get_route", ()),
+    "route": ROUTE,
     "service": ("kong.router.get_service", ()),
     "consumer": ("kong.client.get_consumer", ()),
     "groups": ("kong.client.get_consumer_groups", ()),

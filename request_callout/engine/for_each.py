@@ -94,6 +94,8 @@ class _Elements:
                 call.record.response = _left_by(script, call)
         finally:
             outer.attempts += call.attempts
+            if call.result == "script_error":
+                outer.result = "script_error"
             if call.began:
                 self._keep(place, call)
             run.context.close()

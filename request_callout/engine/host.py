@@ -125,7 +125,7 @@ def _error(run: Run, args: Sequence[Value]) -> Value:
     sent = _headers("kong.response.error", headers)
     accept = run.kong.read([("kong.request.get_header", ("accept",))])[0]
     said = text(json.encode(message)) if isinstance(message, (dict, list)) else message
-    raise ScriptExit(error_answer(int(status), said, accept, run.request_id(), sent))
+    raise ScriptExit(error_answer(int(status), said, accept, run.log.request_id(), sent))
 
 
 def _get_body(run: Run, args: Sequence[Value]) -> Value:

@@ -25,7 +25,7 @@ from request_callout.engine.cache_policy import Outcome
 from request_callout.engine.circuits import Circuits
 from request_callout.engine.compiled import compile_callout, compile_upstream
 from request_callout.engine.kong import Kong
-from request_callout.engine.observing import Observer
+from request_callout.engine.observing import Observer, Watch
 from request_callout.engine.plan import make_plan
 from request_callout.engine.redaction import Redaction
 from request_callout.engine.run import handle
@@ -55,6 +55,7 @@ class Engine:
         transport: Sender | None = None,
     ) -> None:
         self.observers = tuple(observers)
+        self.watch: Watch | None = None
         self.settings = settings
         self.clock = clock or time.time
         self.flights: Flights[Outcome] = Flights()
@@ -74,8 +75,14 @@ class Engine:
         try:
             config = load(raw, self.lua.check)
         except InvalidConfiguration as error:
-            return BrokenInstance(error.problems, str(raw.get("__plugin_id", "?")))
+            return BrokenInstance(error.problems, str(raw.get("__plugin_id", "?")), self)
         return Instance(self, config)
+
+    def follow(self, watch: Watch) -> None:
+        """Let this watch follow what belongs to no one request."""
+        self.watch = watch
+        self.circuits.told = watch.circuit
+        self._redis.watch = watch
 
     def store(self, cache: Cache) -> Store:
         """Where responses are kept for a configuration of the cache."""
@@ -101,6 +108,9 @@ class Instance:
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self.engine = engine
         self.config = config
+        # The name of the plugin's own route, for the log, and until when it is believed (``time.monotonic()``).
+        self.route: str | None = None
+        self.route_until = 0.0
         self.deadline_ms = config.deadline_ms or engine.settings.deadline_ms
         strategy = config.cache.strategy
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
@@ -122,8 +132,9 @@ class Instance:
 class BrokenInstance:
     """A configuration that can't be used: every event is answered with 500, and the log says why."""
 
-    def __init__(self, problems: tuple[Problem, ...], plugin_id: str) -> None:
+    def __init__(self, problems: tuple[Problem, ...], plugin_id: str, engine: Engine) -> None:
         self.problems = problems
+        self._engine = engine
         self._plugin_id = plugin_id
         self._reminded_at = float("-inf")
 
@@ -134,6 +145,8 @@ class BrokenInstance:
             self._reminded_at = now
             for problem in self.problems:
                 _log.error("plugin %s has a bad configuration: %s", self._plugin_id, problem)
+        if self._engine.watch is not None:
+            self._engine.watch.misconfigured(self._plugin_id)
         kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
 
 

@@ -14,6 +14,7 @@ from request_callout.transport import IncomingResponse, TransportError
 if TYPE_CHECKING:
     from request_callout.engine.answer import Answer
     from request_callout.engine.call import Call
+    from request_callout.engine.circuits import State
     from request_callout.engine.client import Part
     from request_callout.engine.run import Run
     from request_callout.transport import OutgoingRequest
@@ -66,6 +67,28 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """Bring away what is kept; nothing follows."""
+
+
+class Watch(Protocol):
+    """Follows what belongs to no one request of a process; the same rules hold as for an observer.
+
+    A ``target`` is a scheme, host and port, or how a Redis is called in the log.
+    """
+
+    def circuit(self, target: str, before: State | None, after: State | None) -> None:
+        """A circuit has changed; None: it is new, or forgotten."""
+
+    def token(self, target: str, *, got: bool) -> None:
+        """A token was asked for, and came or did not."""
+
+    def misconfigured(self, plugin_id: str) -> None:
+        """A request was answered with 500, since the plugin's configuration can't be used."""
+
+    def redis_failed(self, target: str, kind: str) -> None:
+        """A Redis failed; of the kind ``down`` it is not used until it answers."""
+
+    def redis_answers(self, target: str) -> None:
+        """A Redis is used again."""
 
 
 def result_of(call: Call) -> Result:

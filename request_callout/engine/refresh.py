@@ -17,8 +17,6 @@ from request_callout.engine.sharing import log_call
 from request_callout.lua.host import PdkError, ScriptError
 from request_callout.values import Kept
 
-_log = logging.getLogger(__name__)
-
 MOST_AT_ONCE = 100
 """Refreshes of a process; what is stale beyond them is refreshed by a later request."""
 
@@ -64,7 +62,8 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
         call.failure = str(ended)
     except Exception:
         call.failure = "unexpected error"
-        _log.exception("callout %s: unexpected error while its response was fetched anew", call.name)
+        line = f"callout {call.name}: unexpected error while its response was fetched anew"
+        call.run.log.say(logging.ERROR, line, {"callout": call.name}, traceback=True)
     else:
         call.result = "ok"
     finally:
@@ -73,7 +72,7 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     call.latency_ms = (time.monotonic() - started) * 1000
     if call.attempts or call.failure:
         log_call(call, call.run)
-        call.run.tell_held()
+        call.run.log.tell_held()
         for one in call.run.observed:
             one.callout(call)
     call.run.failure = call.failure

@@ -13,12 +13,13 @@ from request_callout.engine.answer import (
     Ended,
 )
 from request_callout.engine.call import Call
-from request_callout.engine.client import REQUEST_ID, ClientRequest, Part
+from request_callout.engine.client import ClientRequest, Part
 from request_callout.engine.context import Context
 from request_callout.engine.element import ElementContext
 from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
 from request_callout.engine.performing import perform
+from request_callout.engine.request_log import RequestLog
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import share
 from request_callout.engine.upstream import finish_upstream
@@ -32,18 +33,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_FAILED = frozenset({"failed", "refused", "script_error", "error"})
+
 
 class Run:
     """The state of one proxied request.
 
     ``started_at`` and ``deadline`` are moments of ``time.monotonic()``; ``failure`` says, for people, why the client
-    gets an error. ``observed`` is told what happens.
+    gets an error, ``script_failed`` whether that was a script or expression outside of the callouts. ``observed`` is
+    told what happens, ``log`` has the lines about it. ``origin`` is the request in which this work in
+    the background began, None for a request itself.
     """
 
     __slots__ = (
-        "_held",
-        "_origin",
-        "_request_id",
+        "_log",
         "calls",
         "client",
         "context",
@@ -52,6 +55,8 @@ class Run:
         "instance",
         "kong",
         "observed",
+        "origin",
+        "script_failed",
         "started_at",
     )
 
@@ -64,45 +69,17 @@ class Run:
         self.started_at = time.monotonic()
         self.deadline = self.started_at + instance.deadline_ms / 1000
         self.failure: str | None = None
+        self.script_failed = False
         self.observed: Sequence[ObservedRequest] = ()
-        self._request_id: str | None = None
-        self._held: list[str] = []
-        self._origin: Run | None = None
+        self.origin: Run | None = None
+        self._log: RequestLog | None = None
 
-    def request_id(self) -> str:
-        """Kong's id of the request, for log lines; ``-`` if it can't be had any more."""
-        if self._request_id is None:
-            try:
-                found = self.client.part("request_id")
-            except Exception:  # asked for while something else is being told: nothing may come in its way
-                found = None
-            self._identify(found)
-        return self._request_id or "-"
-
-    def tell(self, line: str) -> None:
-        """Log a line of level info, with the request's id: once that is known, which is not worth a way to Kong."""
-        if self._request_id is None and self.client.has("request_id"):
-            self._identify(self.client.part("request_id"))
-        if self._request_id is None:
-            self._held.append(line)
-        else:
-            _log.info("[%s] %s", self._request_id, line)
-
-    def tell_held(self, *, kong_lives: bool = True) -> None:
-        """Log what waits for the request's id."""
-        if self._held:
-            if kong_lives:
-                self.kong.ask(REQUEST_ID, self._identify)
-            else:
-                self._identify(None)
-
-    def _identify(self, request_id: str | None) -> None:
-        origin = None if self._origin is None else self._origin._request_id
-        self._request_id = request_id or origin or "-"
-        held = list(self._held)
-        self._held.clear()
-        for line in held:
-            _log.info("[%s] %s", self._request_id, line)
+    @property
+    def log(self) -> RequestLog:
+        """The lines about this request."""
+        if self._log is None:
+            self._log = RequestLog(self)
+        return self._log
 
     def consumer_groups(self) -> list[str]:
         """Ids of the consumer's groups, where the protocol can tell them."""
@@ -115,7 +92,8 @@ class Run:
         run = Run(self.instance, NoKong(self.kong.protocol))
         run.client.take_over(self.client)
         run.context = self.context.detached(run.context)
-        run._origin = self
+        run.origin = self
+        run._log = RequestLog(run, self.log)
         run.observe()
         return run
 
@@ -127,19 +105,13 @@ class Run:
         run.started_at = self.started_at
         run.deadline = self.deadline
         run.observed = self.observed
-        run._request_id = self._request_id
-        run._held = self._held
+        run._log = self.log
         return run
-
-    @property
-    def origin(self) -> Run | None:
-        """The request in which this work in the background began, None for a request itself."""
-        return self._origin
 
     @property
     def is_detached(self) -> bool:
         """Whether this is work in the background, for which no client waits."""
-        return self._origin is not None
+        return self.origin is not None
 
     def observe(self) -> None:
         """Let those that follow requests follow this one."""
@@ -165,22 +137,25 @@ def handle(instance: Instance, kong: Kong) -> None:
     try:
         answer = _answer(run)
         share(run)
-        run.tell_held()
+        if run._log is not None:
+            run._log.tell_held()
         run.end(answer)
         if answer is not None:
             kong.exit(answer.status, answer.body, answer.headers)
     except ConnectionLost:
         run.failure = run.failure or "the request ended inside Kong"
-        run.tell_held(kong_lives=False)
+        run.log.tell_held(kong_lives=False)
         run.end(None)
         raise
     except Exception:  # whatever went wrong here is ours: the client gets an answer and the log the place
         run.failure = "unexpected error"
-        _log.exception("[%s] unexpected error", run.request_id())
+        run.log.say(logging.ERROR, "unexpected error", traceback=True)
         run.end(INTERNAL_ERROR)
         kong.exit(INTERNAL_ERROR.status, INTERNAL_ERROR.body, INTERNAL_ERROR.headers)
     finally:
+        run.end(None)  # where nothing above came to its end
         run.context.close()
+        run._log = None  # each holds the other
 
 
 def _answer(run: Run) -> Answer | None:
@@ -198,19 +173,25 @@ def _answer(run: Run) -> Answer | None:
             _fail(run, ended.reason)
         return ended.answer
     except (ScriptError, BodyFileError, PdkError) as error:
+        run.script_failed = isinstance(error, ScriptError)
         _fail(run, str(error))
         return INTERNAL_ERROR
 
 
 def _fail(run: Run, reason: str) -> None:
     run.failure = run.instance.redact(reason)
-    _log.error("[%s] %s", run.request_id(), run.failure)
+    fields = None
+    for call in run.calls:
+        if call.result in _FAILED:
+            fields = {"callout": call.name, "result": call.result}
+            break
+    run.log.say(logging.ERROR, run.failure, fields)
 
 
 def _parts(run: Run) -> list[Part]:
     """What to read of the client's request: what the plan says, and what depends on protocol and log.
 
-    The log's request id comes along with something else; alone it can wait.
+    What the log wants to know comes along with something else; alone it can wait.
     """
     parts: list[Part] = list(run.instance.plan.reads)
     if "consumer" in parts and run.kong.protocol == "MsgPack":
@@ -219,6 +200,8 @@ def _parts(run: Run) -> list[Part]:
         parts += [part for part in observer.reads if part not in parts]
     if parts and "request_id" not in parts and _log.isEnabledFor(logging.INFO):
         parts.append("request_id")
+        if "route" not in parts and run.log.wants_route():
+            parts.append("route")
     return parts
 
 

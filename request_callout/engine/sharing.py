@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from request_callout.engine.context import member
@@ -25,7 +26,7 @@ def share(run: Run) -> None:
     settings = run.instance.engine.settings
     if settings.share != "off":
         _share_context(run, max_body_bytes=settings.share_max_bytes if settings.share == "full" else -1)
-    if run.calls:
+    if run.calls and settings.kong_log == "on":
         fields = {call.name: _log_fields(call) for call in run.calls}
         run.kong.write("kong.log.set_serialize_value", "request_callout", fields)
 
@@ -38,44 +39,44 @@ def _share_context(run: Run, max_body_bytes: int) -> None:
             # JSON is never shorter than the text in it; what scripts have left is looked through.
             record = None if run.context.scripted else run.context.records.get(name)
             if isinstance(table, dict) and (record is None or record.body_bytes > max_body_bytes):
-                _limit_bodies(name, table, max_body_bytes)
+                _limit_bodies(run, name, table, max_body_bytes)
         if not tables:
             return
         try:
             run.kong.write("kong.ctx.shared.set", "callouts", tables)
         except (TypeError, ValueError) as refused:  # such as a body that nests too deeply
-            _log.warning("[%s] the callouts' bodies are not shared: %s", run.request_id(), refused)
+            run.log.say(logging.WARNING, f"the callouts' bodies are not shared: {run.instance.redact(str(refused))}")
             for name, table in tables.items():
                 if isinstance(table, dict):
-                    _limit_bodies(name, table, -1)
+                    _limit_bodies(run, name, table, -1)
             run.kong.write("kong.ctx.shared.set", "callouts", tables)
     except (ScriptError, TypeError, ValueError) as error:
         reason = run.instance.redact(str(error))
-        _log.error("[%s] the callouts are not shared: %s", run.request_id(), reason)
+        run.log.say(logging.ERROR, f"the callouts are not shared: {reason}")
 
 
-def _limit_bodies(name: str, table: dict[str, Value], max_body_bytes: int) -> None:
+def _limit_bodies(run: Run, name: str, table: dict[str, Value], max_body_bytes: int) -> None:
     """Take the bodies over the limit out of one callout's table; what was shared with others is left as it is."""
     items = member(table, "response").get("items")
     if isinstance(items, list):
-        table["response"] = {**table["response"], "items": _limited_items(name, items, max_body_bytes)}
-    table.update(_limited(name, "response", table, max_body_bytes))
+        table["response"] = {**table["response"], "items": _limited_items(run, name, items, max_body_bytes)}
+    table.update(_limited(run, name, "response", table, max_body_bytes))
     request = member(table, "request")
-    limited = _limited(name, "params", request, max_body_bytes)
+    limited = _limited(run, name, "params", request, max_body_bytes)
     if limited:
         table["request"] = {**request, **limited}
 
 
-def _limited(name: str, key: str, owner: dict[str, Value], max_body_bytes: int) -> dict[str, Value]:
+def _limited(run: Run, name: str, key: str, owner: dict[str, Value], max_body_bytes: int) -> dict[str, Value]:
     """``owner``'s member of this key without its body, if that is over the limit; else nothing."""
     holder = member(owner, key)
     if "body" not in holder or (max_body_bytes >= 0 and not _is_over(max_body_bytes, holder["body"])):
         return {}
-    _log.debug("callouts.%s: the body of the %s is not shared", name, key)
+    _tell_fine(run, name, f"the body of the {key} is not shared")
     return {key: {one: value for one, value in holder.items() if one != "body"}}
 
 
-def _limited_items(name: str, items: list[Value], max_body_bytes: int) -> list[Value]:
+def _limited_items(run: Run, name: str, items: list[Value], max_body_bytes: int) -> list[Value]:
     """A table for each element, without the bodies that do not fit into what those before them leave of the limit."""
     left = max_body_bytes
     limited: list[Value] = []
@@ -87,8 +88,13 @@ def _limited_items(name: str, items: list[Value], max_body_bytes: int) -> list[V
             left -= size if fits else 0
         limited.append(item if fits else {one: value for one, value in item.items() if one != "body"})
     if limited != items:
-        _log.debug("callouts.%s: bodies of the items are not shared", name)
+        _tell_fine(run, name, "bodies of the items are not shared")
     return limited
+
+
+def _tell_fine(run: Run, name: str, what: str) -> None:
+    if _log.isEnabledFor(logging.DEBUG):
+        run.log.tell(f"callouts.{name}: {what}", {"callout": name}, logging.DEBUG)
 
 
 def _is_over(max_bytes: int, body: Value) -> bool:
@@ -158,9 +164,40 @@ def shown_url(url: str) -> str:
 
 def log_call(call: Call, run: Run) -> None:
     """One line about a callout, where the log is fine enough for it."""
-    if _log.isEnabledFor(logging.INFO):
-        name = call.name if call.index is None else f"{call.name}, item {call.index}"
-        run.tell(f"callout {name}: {run.instance.redact(_line(call))}")
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    redact = run.instance.redact
+    name = call.name if call.index is None else f"{call.name}, item {call.index}"
+    fields: dict[str, Value] = {"callout": call.name, "result": call.result}
+    if call.index is not None:
+        fields["item"] = call.index
+    if call.result != "skipped":
+        fields |= {"attempts": call.attempts, "ms": round(call.latency_ms, 3)}
+    if call.began:
+        fields |= {"method": call.method, "url": _logged_url(call)}
+    if call.status is not None:
+        fields["status"] = call.status
+    if call.cache is not None:
+        fields["cache"] = call.cache
+    if call.failure is not None:
+        fields["error"] = redact(call.failure)
+    run.log.tell(f"callout {name}: {redact(_line(call))}", fields)
+
+
+def log_attempt(call: Call, number: int, outcome: str, started: float) -> None:
+    """One line about an attempt that is over; ``started`` is a moment of ``time.monotonic()``."""
+    ms = (time.monotonic() - started) * 1000
+    redact, url = call.run.instance.redact, _logged_url(call)
+    line = f"{call.label}: attempt {number}: {call.method} {url}: {outcome}, {ms:.1f} ms"
+    fields: dict[str, Value] = {
+        "callout": call.name,
+        "attempt": number,
+        "method": call.method,
+        "url": url,
+        "outcome": redact(outcome),
+        "ms": round(ms, 3),
+    }
+    call.run.log.tell(redact(line), fields, logging.DEBUG)
 
 
 def _line(call: Call) -> str:

@@ -7,6 +7,7 @@ Those of the cache are in ``caching``, those of errors in ``fallback``, ``total`
 
 from __future__ import annotations
 
+import logging
 import time
 
 from request_callout.config import model
@@ -31,11 +32,14 @@ from request_callout.engine.params import Params
 from request_callout.engine.refresh import refreshing
 from request_callout.engine.retrying import retry
 from request_callout.engine.sending import outgoing
+from request_callout.engine.sharing import log_attempt
 from request_callout.engine.total import bound
 from request_callout.lua import Script
 from request_callout.lua.host import ScriptError
 from request_callout.transport import IncomingResponse, TransportError
 from request_callout.values import Value
+
+_log = logging.getLogger(__name__)
 
 
 def stack(callout: CompiledCallout, cache: model.Cache, *, observed: bool = False) -> Handler:
@@ -176,6 +180,32 @@ def decode(following: Handler, body_format: model.ResponseFormat) -> Handler:
 
 def send(call: Call) -> CalloutResponse | None:
     """Send the request once."""
+    return _send_logged(call, _send) if _log.isEnabledFor(logging.DEBUG) else _send(call)
+
+
+def send_observed(call: Call) -> CalloutResponse | None:
+    """Send the request once, and tell those that follow it."""
+    return _send_logged(call, _send_observed) if _log.isEnabledFor(logging.DEBUG) else _send_observed(call)
+
+
+def _send_logged(call: Call, attempt: Handler) -> CalloutResponse | None:
+    number, started, outcome = call.attempts + 1, time.monotonic(), "given up"
+    try:
+        response = attempt(call)
+        outcome = "none" if response is None else f"status {response.status}"
+        return response
+    except CalloutError as error:
+        outcome = error.message
+        raise
+    except Ended as ended:
+        outcome = ended.reason or "ended"
+        raise
+    finally:
+        if call.attempts >= number:
+            log_attempt(call, number, outcome, started)
+
+
+def _send(call: Call) -> CalloutResponse | None:
     _begin_attempt(call)
     try:
         return _response(call.run.instance.engine.transport.send(outgoing(call)))
@@ -183,8 +213,7 @@ def send(call: Call) -> CalloutResponse | None:
         raise _error(call, error) from None
 
 
-def send_observed(call: Call) -> CalloutResponse | None:
-    """Send the request once, and tell those that follow it."""
+def _send_observed(call: Call) -> CalloutResponse | None:
     _begin_attempt(call)
     request = outgoing(call)
     observed = [one.attempt(call, request) for one in call.run.observed]

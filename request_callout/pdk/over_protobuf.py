@@ -10,7 +10,7 @@ from gevent.lock import Semaphore
 from request_callout.engine.kong import BodyFileError, Call, ConnectionLost, ProtocolName
 from request_callout.lua.host import PdkError
 from request_callout.pdk.availability import unsupported_on_protobuf
-from request_callout.pdk.protobuf import END_OF_CALLS, METHODS, Done, Method, RawBody, encode_return, frame
+from request_callout.pdk.protobuf import END_OF_CALLS, METHODS, Done, FrameError, Method, RawBody, encode_return, frame
 
 _EXIT = METHODS["kong.response.exit"]
 
@@ -127,17 +127,30 @@ class ProtobufKong:
         asked, self._asked = self._asked, []
         try:
             replies = self._connection.exchange(data, len(unanswered))
+        except FrameError:
+            _tell_nothing(asked)
+            raise
         except ConnectionLost as error:
-            for _, _, told in asked:
-                told(None)
+            _tell_nothing(asked)
             owed = self._connection.owed
             if 0 < owed <= len(unanswered):
                 first = unanswered[len(unanswered) - owed]
                 raise ConnectionLost(f"{error}; {first} was not answered") from None
             raise
-        for place, method, told in asked:
-            told(_result(method, replies[place]))
+        for at, (place, method, told) in enumerate(asked):
+            try:
+                result = _result(method, replies[place])
+            except Exception:  # nothing of use came
+                _tell_nothing(asked[at:])
+                raise
+            told(result)
         return replies[queued:]
+
+
+def _tell_nothing(asked: Sequence[tuple[int, Method, Callable[[Any], None]]]) -> None:
+    """There will be no results."""
+    for _, _, told in asked:
+        told(None)
 
 
 def _method(name: str) -> Method:

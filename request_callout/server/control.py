@@ -106,8 +106,17 @@ class Stop:
     linger_s: float
 
 
-Message = Ready | Failed | Beat | Used | Start | Find | Close | Found | Missing | Ended | Stop
-_KINDS = {kind.__name__: kind for kind in (Ready, Failed, Beat, Used, Start, Find, Close, Found, Missing, Ended, Stop)}
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Supervisor: log from this level on."""
+
+    level: str
+
+
+Message = Ready | Failed | Beat | Used | Start | Find | Close | Found | Missing | Ended | Stop | Level
+_KINDS = {
+    kind.__name__: kind for kind in (Ready, Failed, Beat, Used, Start, Find, Close, Found, Missing, Ended, Stop, Level)
+}
 
 
 def encode(message: Message) -> bytes:

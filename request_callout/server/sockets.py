@@ -86,6 +86,11 @@ class ListeningSocket:
         """Whether the path leads to this socket: not before it is published, nor when another server took it over."""
         return self._bound is None and self._inode is not None and _inode(self.path) == self._inode
 
+    @property
+    def taken_over(self) -> bool:
+        """Whether the path leads to another server by now."""
+        return self._bound is None and _inode(self.path) not in (None, self._inode)
+
     def remove(self) -> None:
         """Remove the file, unless the path is another server's by now; who has connected already is still accepted."""
         if self.ours:

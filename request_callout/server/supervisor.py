@@ -5,6 +5,9 @@ any worker to ask; it starts a worker again that died, or whose loop does not tu
 workers' links, in plain Python: neither gevent nor Lua is loaded before the fork, so nothing of theirs is shared.
 
 When it dies itself, even by SIGKILL, its links end, and with them the workers.
+
+One more process, the reporter, is started when there is somebody to report to (``reports``). It is watched like the
+workers, and takes no requests.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from request_callout.server import process
 from request_callout.server.control import (
     Close,
     Decoder,
@@ -27,6 +31,7 @@ from request_callout.server.control import (
     Failed,
     Find,
     Found,
+    Level,
     Message,
     Missing,
     Ready,
@@ -36,12 +41,14 @@ from request_callout.server.control import (
     encode,
 )
 from request_callout.server.loads import Loads
-from request_callout.server.process import GRACE_S, STACK_SIGNAL
+from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
+from request_callout.server.reports import Reports
 from request_callout.server.restarts import Restarts
 from request_callout.server.sockets import ListeningSocket, SocketError
 from request_callout.server.stand_in import Awaits
+from request_callout.telemetry import families
 
 if TYPE_CHECKING:
     from request_callout.server.worker import Work
@@ -85,9 +92,9 @@ class StartFailed(Exception):
 
 
 class _Place:
-    """One worker's place, and the worker there, if there is one."""
+    """One worker's place, and the worker there, if there is one; or that of the reporter, which has no number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int | None) -> None:
         self.number = number
         self.restarts = Restarts()
         self.pid: int | None = None
@@ -97,22 +104,32 @@ class _Place:
         self.ready = False
         self.born = 0.0
         self.heard = 0.0
-        self.start_at: float | None = 0.0
+        self.start_at: float | None = None if number is None else 0.0
         self.kill_at: float | None = None
+        self.wanted = True
 
     def __str__(self) -> str:
-        return f"worker {self.number + 1} (pid {self.pid})"
+        return f"{self.name} (pid {self.pid})"
+
+    @property
+    def name(self) -> str:
+        return "the reporter" if self.number is None else f"worker {self.number + 1}"
 
 
 class Supervisor:
     """Runs workers on one listening socket until it is told to stop."""
 
-    def __init__(self, build: Build, listening: ListeningSocket, options: Options) -> None:
+    def __init__(
+        self, build: Build, listening: ListeningSocket, options: Options, reports: Reports | None = None
+    ) -> None:
         self._build = build
         self._listening = listening
         self._options = options
+        self._reports = reports or Reports()
         self._configurations = Configurations(options.version)
-        self._places = [_Place(number) for number in range(options.workers)]
+        self._workers = [_Place(number) for number in range(options.workers)]
+        self._reporter = _Place(None)
+        self._places = [*self._workers, self._reporter]
         self._loads = Loads(options.workers)
         self._ready_file = ReadyFile(options.ready_file)
         self._parent = os.getppid()
@@ -120,6 +137,11 @@ class Supervisor:
         self._failure: str | None = None
         self._stopping_by: float | None = None
         self._stops_wanted = 0
+        self._restarts = 0
+        self._levels_wanted = 0
+        self._levels = _levels(logging.getLogger().getEffectiveLevel())
+        self._level = 0
+        self._started_at = time.time()
         self._told_at: float | None = None
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
@@ -133,10 +155,11 @@ class Supervisor:
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        before[LEVEL_SIGNAL] = signal.signal(LEVEL_SIGNAL, self._on_level_signal)
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
-            while self._stopping_by is None or any(place.pid for place in self._places):
+            while self._stopping_by is None or any(place.pid for place in self._workers):
                 self._turn()
             _log.info("stopped")
         finally:
@@ -144,6 +167,7 @@ class Supervisor:
                 self._kill(place)
             self._ready_file.remove()
             self._listening.close()
+            self._reports.close()
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -171,6 +195,7 @@ class Supervisor:
                 self._exchange(key.data, events)
         for place in self._places:
             self._reap(place)
+        self._count()
 
     @property
     def _longest_wait_s(self) -> float:
@@ -188,6 +213,8 @@ class Supervisor:
         if self._stops_wanted == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
             _log.warning("the process that started this one is gone")
             self._stops_wanted = 1
+        while self._levels_wanted:
+            self._step_level()
         if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
@@ -199,6 +226,8 @@ class Supervisor:
                     self._watch(place, now)
             elif place.start_at is not None and now >= place.start_at and self._stopping_by is None:
                 self._start(place, now)
+        if self._reporter.wanted and self._reports and self._ready and self._listening.taken_over:
+            self._leave_reports()
 
     def _successor_awaited(self, now: float) -> bool:
         """Whether to serve on although the server is told to end: another is about to take the path."""
@@ -223,6 +252,22 @@ class Supervisor:
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stops_wanted += 1
 
+    def _on_level_signal(self, _number: int, _frame: object) -> None:
+        self._levels_wanted += 1
+
+    def _step_level(self) -> None:
+        """Log finer by one step, in all processes; after the finest as at the start."""
+        self._levels_wanted -= 1
+        at = (self._level + 1) % len(self._levels)
+        was, level = self._levels[self._level], self._levels[at]
+        # Told while the finer of both holds: the line is there whichever way it goes.
+        process.set_log_level(_finer(was, level))
+        _log.info("the log's level is %s now (was %s)", level, was)
+        process.set_log_level(level)
+        self._level = at
+        for place in self._places:
+            self._send(place, Level(level))
+
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
         self._ready_file.remove()
@@ -230,12 +275,20 @@ class Supervisor:
         linger_s = 0.0 if self._listening.ours else _LINGER_S
         self._listening.remove()
         self._stopping_by = now + self._options.grace_s + _OVER_GRACE_S
-        for place in self._places:
+        self._reporter.start_at = None  # it reports until all workers have ended
+        for place in self._workers:
             place.start_at = None
             self._send(place, Stop(self._options.grace_s, min(linger_s, self._options.grace_s)))
             if place.pid is not None and not place.ready:
                 os.kill(place.pid, signal.SIGKILL)
         _log.info("stopping")
+
+    def _leave_reports(self) -> None:
+        """Another server has taken the path: it reports from now on, at the same addresses if they were the same."""
+        self._reporter.wanted = False
+        self._reporter.start_at = None
+        self._reports.close()
+        self._send(self._reporter, Stop(0.0, 0.0))
 
     # Workers come and go
 
@@ -244,7 +297,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(place, theirs)
+            self._become(place, theirs)
         theirs.close()
         ours.setblocking(False)
         place.pid = pid
@@ -256,7 +309,7 @@ class Supervisor:
         place.start_at = place.kill_at = None
         self._selector.register(ours, selectors.EVENT_READ, place)
 
-    def _become_worker(self, place: _Place, link: socket.socket) -> None:
+    def _become(self, place: _Place, link: socket.socket) -> None:
         """Never returns: what is above on the stack is the supervisor's."""
         status = 1
         try:
@@ -264,6 +317,7 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(LEVEL_SIGNAL, signal.SIG_IGN)  # the level comes over the link
             # A link that another worker holds too would not end with the supervisor.
             self._selector.close()
             self._woken.close()
@@ -271,11 +325,18 @@ class Supervisor:
             for other in self._places:
                 if other.link is not None:
                     other.link.close()
-            from request_callout.server.worker import work
+            if place.number is None:
+                self._listening.socket.close()
+                from request_callout.server.reporter import report
 
-            status = work(self._build, self._listening.socket, link, place.number, self._loads, self._options)
+                status = report(link, self._reports, self._options)
+            else:
+                self._reports.in_worker(place.number)
+                from request_callout.server.worker import work
+
+                status = work(self._build, self._listening.socket, link, place.number, self._loads, self._options)
         except BaseException:
-            _log.exception("worker %d ended by an error", place.number + 1)
+            _log.exception("%s ended by an error", place.name)
         finally:
             logging.shutdown()
             os._exit(status)
@@ -292,10 +353,12 @@ class Supervisor:
         now = time.monotonic()
         was = str(place)
         self._forget(place)
-        if self._stopping_by is not None:
+        if self._stopping_by is not None or not place.wanted:
             return
         if not self._ready:
             raise StartFailed(self._failure or f"{was} {_ended(status)} before it could serve")
+        if place is not self._reporter:
+            self._restarts += 1
         lived_s = now - place.born
         pause_s = place.restarts.pause_s(lived_s)
         place.start_at = now + pause_s
@@ -307,11 +370,12 @@ class Supervisor:
             _log.critical(
                 "%s %s AGAIN, death %d in a row, after %.1f s: it is replaced in %g s; %d of %d workers run",
                 *(was, how, place.restarts.deaths, lived_s, pause_s),
-                *(sum(other.ready for other in self._places), len(self._places)),
+                *(sum(other.ready for other in self._workers), len(self._workers)),
             )
 
     def _forget(self, place: _Place) -> None:
-        self._loads.absent(place.number)
+        if place.number is not None:
+            self._loads.absent(place.number)
         place.pid = place.kill_at = None
         place.ready = False
         self._unlink(place)
@@ -365,22 +429,38 @@ class Supervisor:
         elif isinstance(message, Used):
             ended = self._configurations.sweep({one: place.heard - ago_s for one, ago_s in message.ids})
             if ended:
-                for other in self._places:
+                for other in self._workers:
                     self._send(other, Ended(list(ended)))
         elif isinstance(message, Failed):
             self._failure = message.reason
         elif isinstance(message, Ready):
             place.ready = True
-            if not self._ready and all(other.ready for other in self._places):
+            if not self._ready and all(other.ready for other in self._workers):
                 self._announce()
 
     def _announce(self) -> None:
         """All workers accept, so Kong's first connections spread over them: from now on the path is ours."""
+        self._reports.publish()
         self._listening.publish()
         self._ready = True
+        if self._reports.metrics is not None:
+            _log.info("metrics at %s", self._reports.metrics.address)
         self._ready_file.write()
         notify(f"READY=1\nMAINPID={os.getpid()}")
         _log.info("listening on %s", self._listening.path)
+        if self._reports:
+            self._reporter.start_at = 0.0
+
+    def _count(self) -> None:
+        """Tell the reporter what only this process knows."""
+        values = self._reports.own
+        if values is not None:
+            cells = values.cells
+            cells[values.cell(families.WORKERS)] = sum(place.ready for place in self._workers)
+            cells[values.cell(families.WORKERS_WANTED)] = len(self._workers)
+            cells[values.cell(families.WORKER_RESTARTS)] = self._restarts
+            cells[values.cell(families.START_TIME)] = self._started_at
+            cells[values.cell(families.CONFIGURATIONS)] = len(self._configurations)
 
     def _send(self, place: _Place, message: Message) -> None:
         if place.link is not None:
@@ -400,6 +480,16 @@ class Supervisor:
             return  # its end comes as the end of what it sends
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if place.unsent else 0)
         self._selector.modify(place.link, events, place)
+
+
+def _levels(configured: int) -> list[str]:
+    """The level that was configured, and the finer ones to go through."""
+    finer = [level for level in (logging.INFO, logging.DEBUG) if level < configured]
+    return [logging.getLevelName(level).lower() for level in (configured, *finer)]
+
+
+def _finer(one: str, other: str) -> str:
+    return min(one, other, key=lambda name: int(getattr(logging, name.upper())))
 
 
 def _ended(status: int) -> str:

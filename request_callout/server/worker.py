@@ -37,6 +37,7 @@ from request_callout.server.control import (  # noqa: E402
     Failed,
     Find,
     Found,
+    Level,
     Message,
     Missing,
     Ready,
@@ -156,6 +157,8 @@ class Link:
                 answer.set(message.registered if isinstance(message, Found) else None)
         elif isinstance(message, Ended):
             self._ended += message.ids
+        elif isinstance(message, Level):
+            process.set_log_level(message.level)
         elif isinstance(message, Stop):
             self._stop = message
             self.told_to_stop.set()
@@ -184,8 +187,7 @@ def work(
         made.share(acceptor.give_away)
     term = gevent.signal_handler(signal.SIGTERM, link.told_to_stop.set)
     link.send(Ready())
-    beat_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
-    gevent.spawn(_beat, link, beat_s, max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None)
+    gevent.spawn(beat, link, options)
     gevent.spawn(_sweep, made)
 
     link.told_to_stop.wait()
@@ -199,7 +201,10 @@ def work(
     return 0
 
 
-def _beat(link: Link, pause_s: float, last_resort_s: float | None) -> None:
+def beat(link: Link, options: Options) -> None:
+    """Tell the supervisor of each turn of the loop, for ever."""
+    pause_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
+    last_resort_s = max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None
     while True:
         if last_resort_s is not None:
             # A loop that stands still when the supervisor is gone would hold the socket for ever.

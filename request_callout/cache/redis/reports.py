@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, Protocol
 
 from request_callout.cache.redis.failures import reason_of
 
@@ -15,12 +15,27 @@ PERIOD_S = 60.0
 Kind = Literal["down", "writes", "command", "value"]
 
 
+class Watch(Protocol):
+    """Is told of each trouble, where the log has a line a period."""
+
+    def redis_failed(self, target: str, kind: str) -> None:
+        """Trouble of this kind."""
+
+    def redis_answers(self, target: str) -> None:
+        """It can be used again."""
+
+
 class Reports:
     """Tells of the Redis that ``address`` names; in no line is any of the secrets."""
 
     def __init__(
-        self, address: str, secret_texts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        address: str,
+        secret_texts: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self.address = address
         self._secrets = tuple(secret_texts)
         self._clock = clock
@@ -34,6 +49,8 @@ class Reports:
     def answers(self) -> None:
         """It can be used again."""
         self._over("down", "answers again")
+        if self._watch is not None:
+            self._watch.redis_answers(self.address)
 
     def refuses_writes(self, error: Exception) -> None:
         """It can be read only."""
@@ -52,6 +69,8 @@ class Reports:
         self._trouble("value", message, *args)
 
     def _trouble(self, kind: Kind, message: str, *args: object) -> None:
+        if self._watch is not None:
+            self._watch.redis_failed(self.address, kind)
         now = self._clock()
         told_at = self._told_at.get(kind)
         if told_at is None or now - told_at >= PERIOD_S:

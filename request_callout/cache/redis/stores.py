@@ -14,6 +14,7 @@ from request_callout.cache.store import CachedResponse, Lease, OwnLease, Store
 from request_callout.config import model
 
 if TYPE_CHECKING:
+    from request_callout.cache.redis.reports import Watch
     from request_callout.cache.redis.store import RedisStore
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class RedisStores:
     def __init__(self, ca_file: str | None = None) -> None:
         """``ca_file`` (PEM) takes the place of the system's CAs."""
         self._ca_file = ca_file
+        self.watch: Watch | None = None
         self._stores: weakref.WeakValueDictionary[model.Redis, RedisStore] = weakref.WeakValueDictionary()
 
     def of(self, redis: model.Redis) -> Store:
@@ -40,7 +42,7 @@ class RedisStores:
         store = self._stores.get(redis)
         if store is None:
             try:
-                store = _made(redis, self._ca_file)
+                store = _made(redis, self._ca_file, self.watch)
             except Exception as error:
                 _log.error("nothing is cached in Redis (%s): %s", address(redis), _why(error, redis))
                 return _Nothing()
@@ -66,7 +68,7 @@ def _nodes(nodes: tuple[model.HostPort, ...]) -> str:
     return ", ".join(f"[{node.host}]:{node.port}" if ":" in node.host else f"{node.host}:{node.port}" for node in nodes)
 
 
-def _made(redis: model.Redis, ca_file: str | None) -> RedisStore:
+def _made(redis: model.Redis, ca_file: str | None, watch: Watch | None = None) -> RedisStore:
     # Imported here: a process without Redis needs none of it.
     from request_callout.cache.redis.clients import connect
     from request_callout.cache.redis.cloud import credentials
@@ -74,7 +76,7 @@ def _made(redis: model.Redis, ca_file: str | None) -> RedisStore:
     from request_callout.cache.redis.store import RedisStore
 
     client = connect(redis, credentials(redis), ca_file)
-    store = RedisStore(client, Reports(address(redis), secrets_of(redis)))
+    store = RedisStore(client, Reports(address(redis), secrets_of(redis), watch=watch))
     # A store may be collected at any point of any thread's code, where nothing may wait.
     end = weakref.finalize(store, _spawn, gevent.get_hub().loop, store.ending())
     end.atexit = False

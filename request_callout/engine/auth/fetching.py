@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from request_callout.engine.auth.endpoint import MAX_ANSWER_BYTES, Grant, TokenEndpoint, TokenUnavailable
 from request_callout.transport import OutgoingRequest, ProxySettings, TransportError
@@ -19,11 +20,17 @@ def fetch_token(engine: Engine, endpoint: TokenEndpoint) -> Grant:
 
     It takes no longer than ``timeouts.total`` of the callout or all callouts of a request may, whoever waits for it.
     """
+    got = False
     try:
         response = engine.transport.send(token_request(endpoint, engine.settings, engine.user_agent))
+        grant = endpoint.grant(response)
+        got = True
+        return grant
     except TransportError as error:
         raise TokenUnavailable(str(error).removesuffix(f" ({endpoint.shown})")) from None
-    return endpoint.grant(response)
+    finally:
+        if engine.watch is not None:
+            engine.watch.token(urlsplit(endpoint.shown).netloc, got=got)
 
 
 def token_request(endpoint: TokenEndpoint, settings: Settings, user_agent: str) -> OutgoingRequest:

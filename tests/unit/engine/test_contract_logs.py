@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from request_callout.config.settings import Settings
+from request_callout.engine import Engine
 from request_callout.engine.kong import ConnectionLost
 from tests.unit.engine.conftest import Access
 from tests.unit.engine.kong_double import KongDouble
@@ -139,3 +141,68 @@ def test_lines_of_a_request_that_kong_gave_up_are_not_lost(
     with pytest.raises(ConnectionLost):
         access(config, KongDouble(kong__request__get_path=gone))
     assert [line.partition(":")[0] for line in callout_lines(caplog)] == ["[-] callout a"]
+
+
+def test_kongs_record_can_be_left_alone(httpserver: HTTPServer) -> None:
+    """With ``kong_log`` off nothing is put into Kong's log record; the callouts are shared all the same."""
+    httpserver.expect_request("/").respond_with_data("")
+    for switch in ("on", "off"):
+        engine = Engine(Settings(kong_log=switch))
+        kong = KongDouble()
+        engine.instance(
+            {"__plugin_id": "p", "callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}]}
+        ).access(kong)
+        engine.close()
+        assert bool(kong.written("kong.log.set_serialize_value")) is (switch == "on")
+        assert "a" in kong.shared()
+
+
+def lines_of(access: Access, caplog: pytest.LogCaptureFixture, config: dict[str, Any], kong: KongDouble) -> list[Any]:
+    """The fields of the lines about one request."""
+    access(config, kong)
+    return [record.fields for record in caplog.records if hasattr(record, "fields")]
+
+
+def test_lines_of_a_request_have_its_id_route_and_plugin(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attempt, callout and failure: each line has Kong's id, the route's name, the plugin's id and the callout."""
+    caplog.set_level(logging.DEBUG)
+    httpserver.expect_request("/").respond_with_data("", 503)
+    request = {"url": httpserver.url_for("/"), "error": {"http_statuses": [503]}}
+    kong = KongDouble(kong__router__get_route={"id": "route-1", "name": "named"})
+    attempt, callout, failure = lines_of(access, caplog, {"callouts": [{"name": "a", "request": request}]}, kong)
+    for fields in (attempt, callout, failure):
+        common = {name: fields[name] for name in ("request_id", "route", "plugin", "callout")}
+        assert common == {"request_id": "request-id", "route": "named", "plugin": "p", "callout": "a"}
+    assert (attempt["attempt"], attempt["outcome"]) == (1, "status 503")
+    assert (callout["status"], callout["attempts"], callout["result"]) == (503, 1, "failed")
+    assert failure["result"] == "failed"
+
+
+def test_the_name_of_a_plugins_own_route_is_asked_for_once_in_a_while(
+    engine: Engine, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plugin on a route asks for its name with the first request, and no way to Kong is made for it."""
+    caplog.set_level(logging.INFO)
+    httpserver.expect_request("/").respond_with_data("")
+    callout = {"name": "a", "request": {"url": httpserver.url_for("/")}}
+    instance = engine.instance({"__plugin_id": "p", "route_id": "route-1", "callouts": [callout]})
+    asked = []
+    for _ in range(3):
+        kong = KongDouble(kong__router__get_route={"id": "route-1", "name": "named"})
+        instance.access(kong)
+        asked.append(len(kong.written("kong.router.get_route")))
+        assert kong.exchanges == 0
+    assert asked == [1, 0, 0]
+    assert [record.fields["route"] for record in caplog.records if hasattr(record, "fields")] == ["named"] * 3
+
+
+def test_nothing_is_asked_for_a_log_that_is_not_written(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Above info neither the request's id nor the route is asked for."""
+    caplog.set_level(logging.WARNING)
+    httpserver.expect_request("/").respond_with_data("")
+    kong = access({"callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}]})
+    assert kong.written("kong.nginx.get_var") == kong.written("kong.router.get_route") == []

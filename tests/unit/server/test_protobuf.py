@@ -146,6 +146,23 @@ def test_what_kong_does_not_answer_any_more_is_told_so(path: str) -> None:
     assert told == [None]
 
 
+@pytest.mark.parametrize("reply", [frame(b"\xff\xff\xff\xff"), b"\xff\xff\xff\xff"])
+def test_what_kong_answers_with_no_frame_is_told_so(path: str, reply: bytes) -> None:
+    """If what comes is no result, or not even a frame, the one who asked gets None, once: its log line is not lost."""
+    told: list[Any] = []
+    with serving(path, lambda kong: kong.ask(PATH, told.append)) as server:
+        kong = connect(path)
+        kong.begin_event(kong.start({}))
+        assert kong.frame() == PATH[0].encode()
+        kong.frame()
+        kong.sock.sendall(reply)
+        with pytest.raises(Closed):
+            list(iter(kong.frame, None))
+        while server.busy:
+            gevent.sleep(0)
+    assert told == [None]
+
+
 def test_the_recorded_bytes_of_kong_start_an_instance_and_run_events() -> None:
     """Kong's recorded bytes, sent one by one, get the calls that were recorded, but for ids and times."""
     to_server, from_server = stream("protobuf.raw.jsonl", 1, "kong"), stream("protobuf.raw.jsonl", 1, "plugin")

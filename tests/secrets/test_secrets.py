@@ -1,0 +1,51 @@
+"""Secrets planted everywhere reach nothing that an operator, or a client with an error, gets to see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.failures.scrape import address_in, get
+from tests.failures.stage import PluginServer
+from tests.secrets.planted import Outputs, Planted, configurations, events, services
+
+
+def outputs_of(folder: Path, planted: Planted, *options: str) -> Outputs:
+    """Everything that a server with these options shows of requests that fail in every way."""
+    with services(planted) as to:
+        server = PluginServer(folder, "protobuf", ["--log-level", "debug", "--metrics", "127.0.0.1:0", *options])
+        try:
+            outputs = events(server.path, planted, configurations(planted, to, redis_port=1))
+            outputs.texts["metrics"] = get(address_in(server.log)).text
+        finally:
+            server.close()
+        outputs.texts["log"] = server.log.read_text()
+    return outputs
+
+
+@pytest.fixture
+def planted() -> Planted:
+    return Planted()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_output_holds_a_secret(tmp_path: Path, planted: Planted, style: str) -> None:
+    """Whatever fails and however, no secret is in the log, the metrics, Kong's log record or an answer."""
+    outputs = outputs_of(tmp_path, planted, "--log-format", style)
+    log = outputs.texts["log"]
+    assert {name: planted.seen_in(text) for name, text in outputs.texts.items()} == {name: [] for name in outputs.texts}
+    assert set(outputs.texts) == {"log", "metrics", "Kong's log record", "answers"}
+    assert log.count("attempt 1") > 20  # it was fine enough to tell
+    assert "request_callout_attempts_total{" in outputs.texts["metrics"]
+    if style == "json":
+        assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
+
+
+def test_what_is_planted_is_found(planted: Planted) -> None:
+    """A secret is found as it is, in a URL, and within Base64, wherever it begins."""
+    secret = planted.keep("place", "p/ss w0rd")
+    for text in (f"x{secret}x", "a?b=p%2Fss%20w0rd", "dTpwL3NzIHcwcmQ=", "dXU6cC9zcyB3MHJk", "cC9zcyB3MHJk"):
+        assert planted.seen_in(text) == ["place"], text
+    assert planted.seen_in("nothing") == []
