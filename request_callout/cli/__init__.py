@@ -25,6 +25,7 @@ _COMMANDS = {
     "schema": "Print the JSON Schema of configurations and files, for editors.",
     "serve": "Run the plugin server beside Kong.",
     "try": "Make one request on the small gateway, and show all that comes of it.",
+    "trace": "Look at single requests: what they called, and how long that took.",
     "validate": "Check the plugin's configurations in files of Kong, decK, Kubernetes and Terraform.",
 }
 
