@@ -10,7 +10,7 @@ import pytest
 
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine
-from request_callout.telemetry.trace_record import MAX_RECORD_BYTES
+from request_callout.telemetry.trace_bounds import MAX_RECORD_BYTES
 from request_callout.telemetry.traces import Traces
 from tests.unit.engine.gevent_callee import Callee, Reply
 from tests.unit.engine.kong_double import KongDouble
