@@ -16,6 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "plugin server must run on this machine (callees listen on 127.0.0.1), and -n must be 0",
     )
     group.addoption("--kong-admin", metavar="URL", help="the Admin API of that Kong, which must be db-less")
+    group.addoption("--kong-debug-secret", metavar="SECRET", help="the debug secret of that Kong's plugin server")
     browser = parser.getgroup("browser", "the tests that look at pages in Chromium")
     browser.addoption("--without-browser", action="store_true", help="leave tests/browser out")
     browser.addoption(

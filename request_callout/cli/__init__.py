@@ -24,6 +24,7 @@ _COMMANDS = {
     "health": "Ask a running plugin server whether it answers.",
     "schema": "Print the JSON Schema of configurations and files, for editors.",
     "serve": "Run the plugin server beside Kong.",
+    "trace": "Look at single requests: what they called, and how long that took.",
     "try": "Make one request on the small gateway, and show all that comes of it.",
     "validate": "Check the plugin's configurations in files of Kong, decK, Kubernetes and Terraform.",
 }

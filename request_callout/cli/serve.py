@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from request_callout.cli.debug_secret import VARIABLE as _SECRET
+from request_callout.cli.debug_secret import debug_secret
 from request_callout.config import destinations
 from request_callout.config.kong_schema import plugin_info
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from request_callout.engine.observing import Observer
     from request_callout.server.instances import Instances
     from request_callout.server.registry import Registry
-    from request_callout.server.reports import Reports
+    from request_callout.server.reports import Reports, Ring
     from request_callout.server.sockets import ListeningSocket
     from request_callout.server.worker import Work
     from request_callout.telemetry.metrics import Metrics
@@ -293,6 +295,17 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     metavar="HOST:PORT|unix:PATH",
     help="Where Prometheus finds /metrics, and probes /healthz; without it nothing is counted.",
 )
+@_process_option(
+    "debug-secret-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file with the secret for X-Callout-Debug, at least 16 characters: requests with it get Server-Timing and "
+    "are traced. The secret itself may be in REQUEST_CALLOUT_DEBUG_SECRET.",
+)
+@_process_option(
+    "trace-socket",
+    type=click.Path(),
+    help="The unix socket where request-callout trace finds the traced requests; for this user alone.",
+)
 @click.option("--tried", type=click.Path(file_okay=False), hidden=True, help="For `try`: where to tell what happens.")
 @_settings_options
 def serve(path: str, protocol: str, workers: int, tried: str | None, **values: Any) -> None:
@@ -316,6 +329,14 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
     mode = values["socket_mode"]
     if mode is None:
         mode = 0o600 if values["socket_group"] is None else 0o660
+    secret = debug_secret(values["debug_secret_file"], os.environ)
+    traces = None
+    if values["trace_socket"] is not None:
+        if secret is None:
+            raise click.UsageError(
+                f"--trace-socket needs a secret that says which requests to trace: --debug-secret-file, or {_SECRET}."
+            )
+        traces = Address(path=os.path.abspath(values["trace_socket"]))
     options = Options(
         version=info["Version"],
         workers=workers,
@@ -330,14 +351,16 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
             os.path.abspath(path), mode, group=values["socket_group"], take_over=values["replace"], publish=False
         )
         try:
-            reports = Reports(values["metrics"], workers=workers, take_over=values["replace"])
+            reports = Reports(values["metrics"], traces, workers=workers, take_over=values["replace"], ring=_ring)
         except SocketError:
             listening.close()
             raise
         if values["dump_file"] is not None:
             _dump(values["dump_file"], protocol, listening)
         Supervisor(
-            lambda registry: _work(protocol, settings, info, registry, reports, _observers(**values), tried),
+            lambda registry: _work(
+                protocol, settings, info, registry, reports, _observers(reports, secret, **values), tried
+            ),
             listening,
             options,
             reports,
@@ -360,11 +383,22 @@ def _dump(path: str, protocol: str, listening: ListeningSocket) -> None:
         ) from None
 
 
-def _observers(*, otel: bool, **_: Any) -> list[Observer]:
+def _ring() -> Ring:
+    """Keeps the traces; runs in the reporter."""
+    from request_callout.telemetry.trace_ring import TraceApp
+
+    return TraceApp()
+
+
+def _observers(reports: Reports, secret: str | None, *, otel: bool, **_: Any) -> list[Observer]:
     """Those that follow requests, as the options say; runs in the worker."""
     observers: list[Observer] = []
     if otel:
         observers += _spans()
+    if secret is not None:
+        from request_callout.telemetry.traces import Traces
+
+        observers.append(Traces(secret, None if reports.traces is None else reports.emit))
     return observers
 
 

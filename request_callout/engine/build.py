@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from request_callout.engine import json, query
 from request_callout.engine.answer import INTERNAL_ERROR, TEXT_TYPE, Ended, message_answer
 from request_callout.engine.bodies.request import FORM_TYPE, form_body, multipart_body
-from request_callout.engine.client import ClientRequest
+from request_callout.engine.client import DEBUG_HEADER, ClientRequest
 from request_callout.engine.compiled import CompiledCallout, Customized
 from request_callout.engine.expression import Scope
 from request_callout.engine.params import HeaderFields, Params, ensure_json_content_type
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Connection-level fields (RFC 9110, section 7.6.1) and those that belong to the client's message alone.
 _NOT_FORWARDED = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"}
-    | {"accept-encoding"}
+    | {"accept-encoding", DEBUG_HEADER}
 )
 
 

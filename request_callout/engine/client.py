@@ -10,9 +10,21 @@ from request_callout.engine.kong import Call, Kong
 from request_callout.values import text
 
 Part = Literal[
-    "headers", "raw_query", "body", "captures", "content_type", "route", "service", "consumer", "groups", "request_id"
+    "headers",
+    "raw_query",
+    "body",
+    "captures",
+    "content_type",
+    "route",
+    "service",
+    "consumer",
+    "groups",
+    "request_id",
+    "debug",
 ]
 
+DEBUG_HEADER = "x-callout-debug"
+"""With it a client asks that its request be traced; it is meant for the plugin alone, and goes no further."""
 REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
 ROUTE: Call = ("kong.router.get_route", ())
 _CALLS: dict[Part, Call] = {
@@ -26,6 +38,7 @@ _CALLS: dict[Part, Call] = {
     "consumer": ("kong.client.get_consumer", ()),
     "groups": ("kong.client.get_consumer_groups", ()),
     "request_id": REQUEST_ID,
+    "debug": ("kong.request.get_header", (DEBUG_HEADER,)),
 }
 
 QueryValue = str | Literal[True]
@@ -46,6 +59,12 @@ class ClientRequest:
         wanted = [part for part in parts if part not in self._values]
         if wanted:
             self._values.update(zip(wanted, self._kong.read([_CALLS[part] for part in wanted]), strict=True))
+
+    def hide_header(self, name: str) -> None:
+        """Show a header to nothing that works with those that were read; ``name`` is in lower case."""
+        headers = self._values.get("headers")
+        if headers:
+            headers.pop(name, None)
 
     def take_over(self, other: ClientRequest) -> None:
         """Know what has been read of this same request elsewhere."""

@@ -128,6 +128,10 @@ class Instance:
         """A text for a log: without the configuration's secrets, and on one line whatever is in it."""
         return self._redaction.line(line)
 
+    def without_secrets(self, text: str) -> str:
+        """A text without the configuration's secrets, on as many lines as it has."""
+        return self._redaction.text(text)
+
 
 class BrokenInstance:
     """A configuration that can't be used: every event is answered with 500, and the log says why."""

@@ -41,8 +41,8 @@ class Run:
 
     ``started_at`` and ``deadline`` are moments of ``time.monotonic()``; ``failure`` says, for people, why the client
     gets an error, ``script_failed`` whether that was a script or expression outside of the callouts. ``observed`` is
-    told what happens, ``log`` has the lines about it. ``origin`` is the request in which this work in
-    the background began, None for a request itself.
+    told what happens, ``log`` has the lines about it. ``origin`` is the request in which this work in the
+    background began, None for a request itself.
     """
 
     __slots__ = (

@@ -1,0 +1,59 @@
+"""``serve``: the debug secret and the socket for traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from request_callout.cli import main
+
+VARIABLE = "REQUEST_CALLOUT_DEBUG_SECRET"
+
+
+def refused(tmp_path: Path, *options: str, secret: str | None = None) -> str:
+    """What the server says as it refuses to start."""
+    runner = CliRunner(env={VARIABLE: secret} if secret is not None else {})
+    result = runner.invoke(main, ["serve", "--socket", str(tmp_path / "s"), *options])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("", "the secret has 0 characters, and needs at least 16"),
+        ("fifteen-letters", "the secret has 15 characters, and needs at least 16"),
+        ("a secret with spaces in it", "one line of printable ASCII characters without spaces"),
+        ("two-lines-of-secret\nsecond", "one line of printable ASCII characters without spaces"),
+        ("séééééééééééééééééé", "one line of printable ASCII characters without spaces"),
+    ],
+)
+def test_a_bad_secret_is_refused(tmp_path: Path, secret: str, said: str) -> None:
+    """The error says where the secret came from, what is wrong and how to make a good one, and not the secret."""
+    file = tmp_path / "secret"
+    file.write_text(secret)
+    output = refused(tmp_path, "--debug-secret-file", str(file))
+    assert said in output
+    assert "--debug-secret-file: the secret" in output
+    assert "openssl rand -hex 24" in output
+    assert not secret or secret not in output
+
+
+def test_a_bad_secret_in_the_environment_is_refused(tmp_path: Path) -> None:
+    """The variable is checked like the file."""
+    assert f"{VARIABLE}: the secret has 5 characters" in refused(tmp_path, secret="short")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    assert "no-such-file" in refused(tmp_path, "--debug-secret-file", str(tmp_path / "no-such-file"))
+
+
+def test_a_trace_socket_needs_a_secret(tmp_path: Path) -> None:
+    """Without a secret nothing would ever be traced."""
+    output = refused(tmp_path, "--trace-socket", str(tmp_path / "t"))
+    assert "--debug-secret-file" in output
+    assert VARIABLE in output

@@ -1,0 +1,114 @@
+"""What is taken out of texts before people see them."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+
+import pytest
+
+from request_callout.telemetry.masking import MAX_BODY_BYTES, Mask, is_secret
+
+
+def mask(*secrets: str) -> Mask:
+    """A mask for a configuration with these secrets."""
+
+    def without(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    return Mask(without)
+
+
+def shown(data: str | bytes, content_type: str | None = None, made: Mask | None = None) -> str:
+    body = (made or mask()).body(data if isinstance(data, bytes) else data.encode(), content_type)
+    assert body is not None
+    return body.text or body.note or ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key", "apikey", "x-auth"),
+        *("access_token", "clientSecret", "PASSWORD", "passwd", "pwd", "X-Amz-Signature", "sessionid"),
+        *("X-Callout-Debug", "credentials", "x-csrf-token", "client_assertion"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    """Whatever is called like a secret is one."""
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["Host", "Accept", "author", "Content-Type", "X-Request-Id", "id", "email", "ETag"])
+def test_names_of_what_is_none(name: str) -> None:
+    """What an operator needs to see stays."""
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ('{"a": {"password": "PLANTED"}}', "application/json"),
+        ('[{"token": ["PLANTED", {"x": "PLANTED"}]}]', None),
+        ('{"name": "api_key", "value": "PLANTED"}', None),
+        ('{"next": "https://u:PLANTED@h/?token=PLANTED"}', None),
+        ('{"said": "Authorization: Bearer PLANTED"}', None),
+        ('{"broken": 1, "secret": "PLANTED', "application/json"),
+        ("user=1&password=PLANTED&x=2", "application/x-www-form-urlencoded"),
+        ("pass%77ord=PLANTED", "application/x-www-form-urlencoded"),
+        ("<a><Password>PLANTED</Password></a>", "application/xml"),
+        ('<a ns:apiKey="PLANTED"/>', "text/xml"),
+        ("Cookie: a=b; c=PLANTED\nx: 1", "text/plain"),
+        ("password = 'PLANTED'", "text/plain"),
+        (
+            '--b\r\nContent-Disposition: form-data; name="secret"\r\n\r\nPLANTED\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+        ),
+    ],
+)
+def test_bodies_of_every_structure(body: str, content_type: str | None) -> None:
+    """A secret goes from JSON, forms, XML, multipart and text; that it was there is seen."""
+    text = shown(body, content_type)
+    assert "PLANTED" not in text
+    assert "***" in text
+
+
+def test_the_rest_of_a_body_stays() -> None:
+    """What is no secret is shown as it is."""
+    assert (
+        shown('{"id": 7, "on": true, "token": null, "text": "a: b"}') == '{"id":7,"on":true,"token":null,"text":"a: b"}'
+    )
+    assert shown("a=1&b=%20&c", "application/x-www-form-urlencoded") == "a=1&b=%20&c"
+    assert shown("two\nlines") == "two\nlines"
+
+
+def test_what_was_learnt_is_hidden_everywhere() -> None:
+    """Values of secret headers do not come back by another way, in any of their forms."""
+    made = mask("from-the-configuration")
+    basic = b64encode(b"user:basic-password").decode()
+    made.learn_headers([("Authorization", f"Basic {basic}"), ("cookie", "a=1; sid=cookie/value")])
+    said = f"basic-password {basic} cookie/value cookie%2Fvalue from-the-configuration"
+    assert shown(json.dumps({"echo": said}), made=made) == '{"echo":"*** *** *** *** ***"}'
+    assert made.headers([("X-Echo", said)]) == [["X-Echo", "*** *** *** *** ***"]]
+
+
+def test_headers_with_urls_show_no_values_of_queries() -> None:
+    """Where a redirect leads is shown, without values and user info."""
+    assert mask().header("Location", "https://u:p@h/a?code=1&b=2#c") == "https://***@h/a?code=***&b=***#c"
+    assert mask().header("Location", "/a?code=1") == "/a?code=***"
+
+
+def test_bodies_that_cannot_be_looked_through_are_not_shown() -> None:
+    """Binary and very large bodies give their size."""
+    assert shown(b"\xff\xfe") == "binary, not shown"
+    assert shown(b"x" * (MAX_BODY_BYTES + 1)) == "larger than 256 KiB, not shown"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["key", 'key="', "key='", "<token", "://a", "token:", "token \t", '"\\', "bearer ", "a=", "{", "<a:b token"],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    """The patterns do not go back and forth: else the largest body would take hours, and the test its time."""
+    assert shown((piece * MAX_BODY_BYTES)[:MAX_BODY_BYTES])
