@@ -78,6 +78,7 @@ class Terminal:
             **environment(stand_ins.addresses),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "100",
             "HOME": str(self._directory),
         }
         for part in PARTS:
@@ -204,7 +205,7 @@ class Terminal:
         printed = iter(_plain(self._outside(self._output)))
         for line in _plain(block.text):
             wanted = re.compile(".*".join(re.escape(part.strip()) for part in line.split("…")))
-            assert any(wanted.fullmatch(one) for one in printed), (
+            assert any(wanted.search(one) for one in printed), (
                 f"{block.place}: not printed, or not in this order: {line}\n--- printed:\n{self._outside(self._output)}"
             )
 
