@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPILED := .venv-compiled
 
-.PHONY: demo test test-compiled lint package bench clean
+.PHONY: demo test test-compiled lint package bench docs clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install -qq --editable '.[test]'
+	$(BIN)/python -m pip install -qq --editable '.[docs,test]'
 	touch $@
 
 demo: $(INSTALLED)
@@ -52,6 +52,11 @@ package: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench
+
+# First the pages that come from the schema and the commands, then the site: build/docs/index.html.
+docs: $(INSTALLED)
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 clean:
 	rm -rf $(VENV) $(COMPILED) build dist *.egg-info

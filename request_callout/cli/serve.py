@@ -84,8 +84,21 @@ _OPTIONS = (
     _Option(
         "default-write-timeout-ms", Settings, "default_write_timeout_ms", _SIZE, "For callouts without `timeouts`."
     ),
-    _Option("memory-cache-mb", Settings, "memory_cache_bytes", _SIZE, "Megabytes the memory cache may hold.", 1 << 20),
-    _Option("memory-cache-entries", Settings, "memory_cache_entries", _SIZE, "Responses the memory cache may hold."),
+    _Option(
+        "memory-cache-mb",
+        Settings,
+        "memory_cache_bytes",
+        _SIZE,
+        "Megabytes the memory cache may hold, in each worker.",
+        1 << 20,
+    ),
+    _Option(
+        "memory-cache-entries",
+        Settings,
+        "memory_cache_entries",
+        _SIZE,
+        "Responses the memory cache may hold, in each worker.",
+    ),
     _Option(
         "untrusted-lua",
         LuaSettings,
@@ -117,10 +130,18 @@ _OPTIONS = (
         click.Path(exists=True, dir_okay=False),
         "Certificates (PEM) to verify callouts' servers with, instead of the system's.",
     ),
-    _Option("max-header-bytes", TransportSettings, "max_header_bytes", _SIZE, "For the headers of a response."),
-    _Option("max-body-bytes", TransportSettings, "max_body_bytes", _SIZE, "For the body of a response."),
-    _Option("pool-size", TransportSettings, "pool_size", _SIZE, "Connections kept for one origin."),
-    _Option("pool-idle-s", TransportSettings, "pool_idle_s", click.FloatRange(min=0), "How long an idle one is kept."),
+    _Option(
+        "max-header-bytes", TransportSettings, "max_header_bytes", _SIZE, "For the headers of a callout's response."
+    ),
+    _Option("max-body-bytes", TransportSettings, "max_body_bytes", _SIZE, "For the body of a callout's response."),
+    _Option("pool-size", TransportSettings, "pool_size", _SIZE, "Connections kept for one origin, in each worker."),
+    _Option(
+        "pool-idle-s",
+        TransportSettings,
+        "pool_idle_s",
+        click.FloatRange(min=0),
+        "How many seconds an idle one is kept.",
+    ),
     _Option(
         "allow-hosts",
         TransportSettings,
@@ -264,9 +285,7 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
 @_process_option(
     "exit-with-parent", is_flag=True, help="End when the process that started this one has ended (in start_cmd)."
 )
-@_process_option(
-    "ready-file", type=click.Path(dir_okay=False), help="A file to write when requests are served; removed at the end."
-)
+@_process_option("ready-file", type=click.Path(dir_okay=False), help="A file that is there while requests are served.")
 @_process_option(
     "dump-file",
     type=click.Path(dir_okay=False),

@@ -336,6 +336,20 @@ def test_target_routing(example: Example, replaced: dict[str, str], stand_ins: S
     assert asked == [("httpbin", "/anything/Bret?q=1"), ("upstream", "/anything/Noor?q=1")]
 
 
+def test_auth_gate(example: Example, replaced: dict[str, str], stand_ins: StandIns) -> None:
+    """Who is known gets through with the service's name for them; others, and all if the service is gone, do not."""
+    url = example("auth-gate") + "/auth-gate"
+    known = requests.get(url, headers={"X-User-Id": "2", "X-User-Name": "root"})
+    assert known.json()["headers"]["X-User-Name"] == "Noor"
+    stand_ins.take_arrivals()
+    strangers = [requests.get(url, headers={"X-User-Id": who} if who else {}) for who in ("99", "../posts", "2?x", "")]
+    replaced[stand_ins.addresses["jsonplaceholder"]] = "http://127.0.0.1:1"
+    url = example("auth-gate") + "/auth-gate"
+    refused = [*strangers, requests.get(url, headers={"X-User-Id": "2"})]
+    assert [(one.status_code, one.json()) for one in refused] == 5 * [(403, {"message": "Forbidden"})]
+    assert services(stand_ins, "upstream") == []
+
+
 def test_header_echo(example: Example) -> None:
     """The response has the request's header under another name, and only if there was one."""
     url = example("header-echo") + "/mock/request"

@@ -1,11 +1,10 @@
-"""What the README and the files at the top level say is true: commands, fields, options, paths."""
+"""What the files at the top level and the pages say of other programs is true; the pages run in tests/docs."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -15,11 +14,10 @@ from redis.exceptions import NoPermissionError, ResponseError
 from request_callout.cache.redis.clients import RedisClient, connect
 from request_callout.cli import main
 from request_callout.config import load
-from request_callout.config.schema import json_schema
 from tests.servers.redis_server import HOST, running
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+CACHING = (ROOT / "docs" / "guides" / "caching.md").read_text(encoding="utf-8")
 COMMAND = re.compile(
     r"(?:^|[\s/])request-callout ((?:serve|dump|health|validate|gateway|demo|cache|convert)\b[^\n#>|&]*)", re.MULTILINE
 )
@@ -28,8 +26,6 @@ COMMAND = re.compile(
 def commands_of(name: str) -> list[str]:
     """The command lines of ours that a file shows."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    if name.endswith(".md"):
-        text = "\n".join(re.findall(r"```(?:sh|ini)\n(.*?)```", text, re.DOTALL))
     return [found.strip() for found in COMMAND.findall(text)]
 
 
@@ -37,7 +33,7 @@ def commands_of(name: str) -> list[str]:
     ("file", "line"),
     [
         pytest.param(file, line, id=f"{file}: {line}")
-        for file in ("README.md", "kong.conf", "deploy/kong-started.conf")
+        for file in ("kong.conf", "deploy/kong-started.conf")
         for line in commands_of(file)
     ],
 )
@@ -54,39 +50,13 @@ def test_every_shown_command_is_one(file: str, line: str) -> None:
 
 def test_documents_show_commands() -> None:
     """The check above has something to look at."""
-    assert len(commands_of("README.md")) >= 5
     assert commands_of("kong.conf")
     assert commands_of("deploy/kong-started.conf")
 
 
-def leaves(node: dict[str, Any], path: str) -> list[str]:
-    if "properties" in node:
-        return [leaf for name, child in node["properties"].items() for leaf in leaves(child, f"{path}.{name}")]
-    if "properties" in node.get("items", {}):
-        return leaves(node["items"], f"{path}[]")
-    return [path.lstrip(".")]
-
-
-def test_the_readme_names_every_field() -> None:
-    """Every field of the schema stands in the README's table, those of Redis by their record."""
-    table = README[README.index("## Fields") : README.index("## Expressions and scripts")]
-    missing = [
-        path
-        for path in leaves(json_schema(), "")
-        if not path.startswith("cache.redis.") and not re.search(rf"\b{path.rpartition('.')[2]}\b", table)
-    ]
-    assert missing == []
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
-def test_links_of_the_readme_exist(target: str) -> None:
-    """A file that the README links to is there."""
-    assert (ROOT / target).exists()
-
-
 def test_the_shown_acl_rule_is_enough() -> None:
-    """The cache works for a user of Redis with the rights that the README names, and needs each of them."""
-    found = re.search(r"An ACL user needs `(\S+)` with\s+`([^`]+)`", README)
+    """The cache works for a user of Redis with the rights that the page names, and needs each of them."""
+    found = re.search(r"An ACL user needs `(\S+)` with\s+`([^`]+)`", CACHING)
     assert found is not None
     keys, commands = found[1], found[2].split()
     with running() as server:
