@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,14 @@ from request_callout.cli import main
 from tests.unit.server.processes import Start, start
 
 __all__ = ["start"]
+
+
+def refused(*arguments: str) -> str:
+    """What a server says that can't start; it is a process of its own, since it sets up the log of all of it."""
+    command = [sys.executable, "-m", "request_callout", "serve", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
@@ -35,9 +45,7 @@ def test_the_file_says_what_dump_prints(start: Start, tmp_path: Path, protocol: 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """Without its folder the server does not start: status 1, the option and the remedy, and no socket is left."""
     file = tmp_path / "missing" / "request-callout.json"
-    result = CliRunner().invoke(main, ["serve", "--socket", str(tmp_path / "s"), "--dump-file", str(file)])
-    assert result.exit_code == 1
-    said = " ".join(result.output.split())
+    said = refused("--socket", str(tmp_path / "s"), "--dump-file", str(file))
     assert f"can't write the file {file} of --dump-file: No such file or directory" in said
     assert "its folder has to exist" in said
     assert list(tmp_path.iterdir()) == []
@@ -48,8 +56,6 @@ def test_the_file_of_a_server_that_runs_is_left_alone(start: Start, tmp_path: Pa
     file = tmp_path / "request-callout.json"
     server = start("request_callout", "serve", "--socket", str(tmp_path / "s"), "--dump-file", str(file))
     server.wait_for("listening on")
-    second = ["serve", "--socket", str(tmp_path / "s"), "--dump-file", str(file), "--protocol", "msgpack"]
-    result = CliRunner().invoke(main, second)
-    assert result.exit_code == 1
-    assert "another server listens" in result.output
+    said = refused("--socket", str(tmp_path / "s"), "--dump-file", str(file), "--protocol", "msgpack")
+    assert "another server listens" in said
     assert json.loads(file.read_bytes())["Protocol"] == "ProtoBuf:1"

@@ -118,6 +118,7 @@ def test_the_sequence_that_a_script_makes_has_a_way_out() -> None:
 EXAMPLES = {
     "aggregation": "no-timeouts",
     "aggregation-respond": "no-timeouts",
+    "auth-gate": "",
     "circuit-breaker": "no-timeouts breaker-without-timeouts",
     "conditional-callout": "no-timeouts unescaped-in-url any-status",
     "custom-cache-key": "cache-never-hit no-timeouts, no-timeouts key-by-script",
