@@ -204,7 +204,7 @@ def _line(call: Call) -> str:
     kept = call.kept
     if isinstance(kept, SkippedRecord):
         return "skipped"
-    took = f"{call.latency_ms:.1f} ms, {call.attempts} attempts"
+    took = f"{call.latency_ms:.1f} ms, {call.attempts} attempt{'' if call.attempts == 1 else 's'}"
     if isinstance(kept, ElementsRecord):
         return f"{call.failure or f'{len(kept.items)} items'}, {took}"
     outcome = call.failure or f"status {call.status}"
