@@ -1,6 +1,7 @@
 """What it costs to watch requests: each way alone against none of them, within one run.
 
-A way is a line of ``_WAYS``: options of ``request-callout serve``, and variables of its environment.
+A way is a line of ``_WAYS``: options of ``request-callout serve``, variables of its environment, and what Kong answers
+beside the usual.
 """
 
 from __future__ import annotations
@@ -21,12 +22,19 @@ _NOTHING = "nothing"
 class _Way(NamedTuple):
     options: tuple[str, ...] = ()
     variables: Mapping[str, str] = {}
+    results: Mapping[str, str] = {}
 
 
 _SAMPLED_1 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+_SECRET = "not-so-secret-in-a-bench"
+_DEBUG = {"REQUEST_CALLOUT_DEBUG_SECRET": _SECRET}
 _WAYS = {
     _NOTHING: _Way(),
     "log at info": _Way(("--log-level", "info")),
+    "log at info, JSON": _Way(("--log-level", "info", "--log-format", "json")),
+    "metrics": _Way(("--metrics", "127.0.0.1:0")),
+    "debug secret, no request with it": _Way(variables=_DEBUG),
+    "debug secret, each request traced": _Way(variables=_DEBUG, results={"kong.request.get_header": _SECRET}),
     "otel, all sampled": _Way(("--otel",)),
     "otel, 1 % sampled": _Way(("--otel",), _SAMPLED_1),
 }
@@ -45,7 +53,8 @@ def measure(rounds: int) -> Part:
         for connections in (1, 16):
             config = cases.token_injection(called.address)
             drivers = {
-                name: (Driver(server, [config], connections, cases.RESULTS), 3000) for name, server in servers.items()
+                name: (Driver(server, [config], connections, cases.RESULTS | dict(_WAYS[name].results)), 3000)
+                for name, server in servers.items()
             }
             loads, _ = in_turns(drivers, rounds)
             none = loads[_NOTHING]
