@@ -1,13 +1,14 @@
 """What it costs to watch requests: each way alone against none of them, within one run.
 
-A way is a line of ``_WAYS``: options of ``request-callout serve``, variables of its environment, and what Kong answers
-beside the usual.
+A way is a line of ``_WAYS``: options of ``request-callout serve`` (``{folder}`` is one for its files), variables of its
+environment, and what Kong answers beside the usual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from bench import cases
@@ -34,7 +35,9 @@ _WAYS = {
     "log at info, JSON": _Way(("--log-level", "info", "--log-format", "json")),
     "metrics": _Way(("--metrics", "127.0.0.1:0")),
     "debug secret, no request with it": _Way(variables=_DEBUG),
-    "debug secret, each request traced": _Way(variables=_DEBUG, results={"kong.request.get_header": _SECRET}),
+    "debug secret, each request traced": _Way(
+        ("--trace-socket", "{folder}/trace.sock"), _DEBUG, {"kong.request.get_header": _SECRET}
+    ),
     "otel, all sampled": _Way(("--otel",)),
     "otel, 1 % sampled": _Way(("--otel",), _SAMPLED_1),
 }
@@ -45,11 +48,13 @@ def measure(rounds: int) -> Part:
     part = Part("l. Watching requests: a callout, each way against none")
     with ExitStack() as stack:
         called, collector = (stack.enter_context(service()) for _ in range(2))
+        folder = stack.enter_context(TemporaryDirectory())
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address}
-        servers = {
-            name: stack.enter_context(plugin_server(*way.options, quiet=True, variables=endpoint | dict(way.variables)))
-            for name, way in _WAYS.items()
-        }
+        servers = {}
+        for name, way in _WAYS.items():
+            options = [option.format(folder=folder) for option in way.options]
+            server = plugin_server(*options, quiet=True, variables=endpoint | dict(way.variables))
+            servers[name] = stack.enter_context(server)
         for connections in (1, 16):
             config = cases.token_injection(called.address)
             drivers = {
