@@ -67,8 +67,8 @@ does is told by Kong's documentation of the PDK. Generated from the tables of th
 _EXAMPLES = """# Examples
 
 Each is a directory in `examples/`, with a README.md that has the commands to try it. The files are valid for Kong, for
-decK and for `request-callout validate`; the services that they call are those of `request-callout demo --services-only`.
-Generated from what each README.md says first.
+decK and for `request-callout validate`; the services that they call are those of
+`request-callout demo --services-only`. Generated from what each README.md says first.
 """
 
 
