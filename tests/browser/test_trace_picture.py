@@ -29,16 +29,16 @@ def shop() -> Iterator[Callee]:
     shop = Callee(reply_json({"status": "ok"}))
     slow = threading.Event()  # never set: how long each takes
 
-    def after(seconds: float) -> dict[str, object]:
-        return {"hold": lambda: slow.wait(seconds)}
+    def after(seconds: float, value: object) -> Reply:
+        return reply_json(value, hold=lambda: slow.wait(seconds))
 
     user = {"id": 7, "name": "Ida Lund", "tier": "gold", "token": "dGhpcyBpcyBub3Qgb25l"}
-    shop.on("http://users.internal/users/7", reply_json(user, **after(0.031)))
-    stock = reply_json({"items": [{"sku": "A-1041", "left": 3}, {"sku": "B-2207", "left": 0}]}, **after(0.024))
+    shop.on("http://users.internal/users/7", after(0.031, user))
+    stock = after(0.024, {"items": [{"sku": "A-1041", "left": 3}, {"sku": "B-2207", "left": 0}]})
     unavailable = Reply(503, b"try again", (("Content-Type", "text/plain"),), lambda: slow.wait(0.012))
     shop.on("http://stock.internal/items", stock, *[unavailable] * 3, unavailable, stock)
-    shop.on("http://prices.internal/tiers/gold", reply_json({"A-1041": 19.9, "B-2207": 4.5}, **after(0.038)))
-    shop.on("http://currencies.internal/rates", reply_json({"EUR": 1, "SEK": 11.3}, **after(0.017)))
+    shop.on("http://prices.internal/tiers/gold", after(0.038, {"A-1041": 19.9, "B-2207": 4.5}))
+    shop.on("http://currencies.internal/rates", after(0.017, {"EUR": 1, "SEK": 11.3}))
     yield shop
     shop.close()
 
@@ -47,8 +47,9 @@ def declaration(shop: Callee) -> str:
     """A page of an order: who asks, what is left, what it costs; a coupon only if there is one."""
 
     def callout(name: str, url: str, **more: object) -> dict[str, object]:
-        of_request = {part: more.pop(part) for part in ("error", "headers") if part in more}
-        request = {"url": url, "http_opts": {"proxy": {"http_proxy": shop.url}}, **of_request}
+        parts: tuple[str, ...] = ("error", "headers")
+        of_request = {part: more.pop(part) for part in parts if part in more}
+        request: dict[str, object] = {"url": url, "http_opts": {"proxy": {"http_proxy": shop.url}}, **of_request}
         return {
             "name": name,
             "request": request,
