@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from request_callout import __version__
 
 project = "kong-request-callout"
@@ -24,8 +22,3 @@ html_copy_source = False
 html_show_sphinx = False
 # What a shell or a file of settings shows is coloured where its highlighter can read it, and plain elsewhere.
 highlight_language = "text"
-
-# The pages of a feature are in the navigation as soon as they are there; that some are not yet is no warning.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: getattr(record, "subtype", None) != "empty_glob"
-)

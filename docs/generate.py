@@ -2,6 +2,8 @@
 
 - ``docs/reference/fields.md`` from the JSON Schema of the configuration,
 - ``docs/reference/options.md`` and ``docs/reference/commands.md`` from the commands themselves,
+- ``docs/reference/pdk.md`` from the tables of the wire protocols,
+- ``docs/reference/examples.md`` from what each example's README.md says first,
 - every fenced block under ``<!-- copy of: FILE -->`` from that file, so that a page shows what is in ``examples/``.
 
 The results are committed, since many read them where no site is built; a test says when they are old.
@@ -20,6 +22,9 @@ import orjson
 
 from request_callout.cli import main as cli
 from request_callout.config.schema import json_schema
+from request_callout.engine.host import MADE_HERE
+from request_callout.pdk.availability import ONLY_MSGPACK, ONLY_MSGPACK_PREFIXES
+from request_callout.pdk.protobuf.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -48,6 +53,22 @@ _COMMANDS = """# Commands
 
 What `request-callout COMMAND --help` says, for each command. The status is 0 if all went well, 2 if the command line is
 wrong, and 1 otherwise, where a command says nothing else.
+"""
+_PDK = """# Functions of the PDK
+
+Which functions of Kong's PDK [expressions and scripts](../expressions.md#the-pdk) can call on which protocol. What each
+does is told by Kong's documentation of the PDK. Generated from the tables of the protocols.
+
+- **here**: the server makes it from what every protocol has, so it is alike on both.
+- A function that is not in this list can be called on MsgPack, if Kong has it; on ProtoBuf that is an error of the
+  script, which names the function. In an expression, a function that would change something is one too.
+- `kong.ctx.shared` is a table, as in Kong. It is read and written by the two functions with its name.
+"""
+_EXAMPLES = """# Examples
+
+Each is a directory in `examples/`, with a README.md that has the commands to try it. The files are valid for Kong, for
+decK and for `request-callout validate`; the services that they call are those of
+`request-callout demo --services-only`. Generated from what each README.md says first.
 """
 
 
@@ -203,6 +224,32 @@ def _inner(context: click.Context) -> Iterator[click.Context]:
                 yield from _inner(click.Context(command, context, info_name=name, **command.context_settings))
 
 
+def pdk() -> str:
+    """The page of the PDK's functions."""
+    rows = ["| Function | ProtoBuf | MsgPack |", "| --- | --- | --- |"]
+    for name in sorted({*METHODS, *ONLY_MSGPACK, *MADE_HERE}):
+        if name in MADE_HERE:
+            rows.append(f"| `{name}` | here | here |")
+        else:
+            rows.append(f"| `{name}` | {'yes' if name in METHODS else 'no'} | yes |")
+    rows += [f"| all below `{prefix.rstrip('.')}` | no | yes |" for prefix in ONLY_MSGPACK_PREFIXES]
+    return f"{_PDK}\n" + "\n".join(rows) + "\n"
+
+
+def examples() -> str:
+    """The page of the examples; ValueError names one whose README.md does not begin with a title and a paragraph."""
+    rows = ["| Example | Subject | What it shows |", "| --- | --- | --- |"]
+    for readme in sorted((ROOT / "examples").glob("*/README.md")):
+        found = re.match(r"# (.+)\n\n((?:[^\n-].*\n)+)", readme.read_text(encoding="utf-8"))
+        if found is None:
+            raise ValueError(f"{readme.relative_to(ROOT)}: a title and a paragraph have to come first")
+        name = _code(readme.parent.name)
+        if (readme.parent / "kong.yml").exists():
+            name = f"[{name}](../../examples/{readme.parent.name}/kong.yml)"
+        rows.append(f"| {name} | {found[1]} | {_cell(' '.join(found[2].split()))} |")
+    return f"{_EXAMPLES}\n" + "\n".join(rows) + "\n"
+
+
 def with_copies(page: str) -> str:
     """A page with its copies of files as these are now; FileNotFoundError names one that there is not."""
     return _COPY.sub(lambda found: found[1] + (ROOT / found[2]).read_text(encoding="utf-8") + found[3], page)
@@ -211,7 +258,7 @@ def with_copies(page: str) -> str:
 def generated() -> dict[Path, str]:
     """What each file should hold."""
     pages = {path: with_copies(path.read_text(encoding="utf-8")) for path in [ROOT / "README.md", *DOCS.rglob("*.md")]}
-    reference = {"fields": fields, "options": options, "commands": commands}
+    reference = {"fields": fields, "options": options, "commands": commands, "pdk": pdk, "examples": examples}
     return {**pages, **{DOCS / "reference" / f"{name}.md": write() for name, write in reference.items()}}
 
 

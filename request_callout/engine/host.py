@@ -64,7 +64,7 @@ class ScriptHost:
     def call(self, method: str, args: Sequence[Value]) -> Value:
         """Make one PDK call; see ``request_callout.lua.host.Host``."""
         check_arguments(method, args)
-        made_here = _MADE_HERE.get(method)
+        made_here = MADE_HERE.get(method)
         try:
             if made_here is not None:
                 return made_here(self._run, args)
@@ -186,7 +186,7 @@ def _set_raw_body(run: Run, args: Sequence[Value]) -> Value:
     return None
 
 
-_MADE_HERE: dict[str, Any] = {
+MADE_HERE: dict[str, Any] = {
     "kong.response.exit": _exit,
     "kong.response.error": _error,
     "kong.request.get_body": _get_body,
@@ -194,3 +194,4 @@ _MADE_HERE: dict[str, Any] = {
     "kong.service.request.set_raw_body": _set_raw_body,
     "kong.plugin.get_id": _plugin_id,
 }
+"""The functions that are alike on each protocol, since they are made from what every protocol has."""

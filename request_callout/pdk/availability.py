@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from request_callout.engine.kong import UnsupportedMethod
 
-_ONLY_MSGPACK = frozenset(
+ONLY_MSGPACK = frozenset(
     {
         "kong.client.get_consumer_groups",
         "kong.client.tls.disable_session_reuse",
@@ -39,10 +39,11 @@ _ONLY_MSGPACK = frozenset(
         "kong.vault.update",
     }
 )
-_ONLY_MSGPACK_PREFIXES = ("kong.cache.", "kong.telemetry.", "kong.tracing.")
+"""The functions that scripts use and ProtoBuf lacks; of those below ``ONLY_MSGPACK_PREFIXES`` there are more."""
+ONLY_MSGPACK_PREFIXES = ("kong.cache.", "kong.telemetry.", "kong.tracing.")
 
 
 def unsupported_on_protobuf(method: str) -> UnsupportedMethod:
     """The error for a method that is not in ProtoBuf's table; it names MsgPack if Kong has the function."""
-    known = method in _ONLY_MSGPACK or method.startswith(_ONLY_MSGPACK_PREFIXES)
+    known = method in ONLY_MSGPACK or method.startswith(ONLY_MSGPACK_PREFIXES)
     return UnsupportedMethod(method, "ProtoBuf", "MsgPack" if known else None)

@@ -73,8 +73,8 @@ class Chromium:
         """The URLs that were asked for since the last time, but for those of the browser's own first page."""
         entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         events = [json.loads(entry["message"])["message"] for entry in entries]
-        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [str(url) for url in urls if not url.startswith("chrome://")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [str(one["request"]["url"]) for one in sent if not one["documentURL"].startswith("chrome://")]
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""

@@ -14,6 +14,10 @@ A mark is an HTML comment, which no reader sees, on the lines directly above a b
     ``request-callout gateway FILE`` runs beside the ``sh`` block, and beside those after it.
 ``<!-- redis -->``
     A Redis runs beside the page; it is what the page calls ``redis.internal:6379``, and ``port: 6379`` on 127.0.0.1.
+``<!-- collector -->``
+    A collector of OpenTelemetry's runs beside the page; it is what the page calls ``localhost:4318``.
+``<!-- spans: NAME, NAME -->``
+    After the ``sh`` block, the collector gets spans with these names.
 ``<!-- status: N -->``
     The status that the ``sh`` block ends with, where it is not 0.
 ``<!-- output -->``
@@ -32,10 +36,10 @@ ROOT = Path(__file__).parents[2]
 GENERATED = ("docs/reference/",)
 
 REASONS = (
+    "needs another machine",
     "needs Docker",
     "needs a Docker engine",
     "needs a cluster",
-    "needs a collector",
     "needs a Helm release",
     "needs a running Kong",
     "needs decK",
@@ -46,7 +50,19 @@ REASONS = (
     "installs packages",
     "takes minutes",
 )
-MARKS = ("not run", "file", "copy of", "gateway", "redis", "status", "output", "checked by", "wrong")
+MARKS = (
+    "not run",
+    "file",
+    "copy of",
+    "gateway",
+    "redis",
+    "collector",
+    "spans",
+    "status",
+    "output",
+    "checked by",
+    "wrong",
+)
 
 _FENCE = re.compile(r"^( *)(`{3,})([^`]*)$")
 _MARK = re.compile(r"^ *<!-- ([a-z ]+?)(?:: (.*?))? -->$")

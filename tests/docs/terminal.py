@@ -1,7 +1,7 @@
-"""A terminal in a fresh copy of the checkout, in which the blocks of a page run one after another.
+"""A terminal in a fresh copy of the checkout, in which the blocks of a page run one after another, by ``sh -e``.
 
-What a reader has beside it is there too: the stand-ins of the examples' services, a gateway, a Redis. The pages name
-their usual addresses; here they listen on ports that the system gives, and the texts are changed on the way in and out.
+What a reader has beside it is there too: the stand-ins of the examples' services, a gateway, a Redis, a collector. The
+pages name their usual addresses; here all of them listen elsewhere, and the texts are changed on the way in and out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -22,10 +21,11 @@ import click
 
 from request_callout.cli import main
 from request_callout.cli.demo.command import environment
-from request_callout.cli.demo.process import GatewayProcess
 from request_callout.cli.demo.services import FIXED_PORTS, StandIns
 from tests.docs.pages import ROOT, Block
+from tests.docs.server import Server, end_session, free_port
 from tests.servers.redis_server import running
+from tests.telemetry.collector import Collector
 
 BIN = Path(sys.executable).parent
 PARTS = (
@@ -45,9 +45,17 @@ PLACES = ("/etc/kong", "/run/request-callout", "/var/lib/request-callout")
 """Directories outside of it that pages name: here they are within it."""
 PASSWORD = "password"
 
-_GATEWAY = re.compile(r"^(?:\S*/)?request-callout\s+gateway\b")
-_SERVE = re.compile(r"^(?:\S*/)?request-callout\s+serve\b")
-_SERVICES = re.compile(r"^(?:\S*/)?request-callout\s+demo\s+--services-only\b")
+_PORTS = {"proxy": 8000, "admin": 8001, "metrics": 9542, "traces": 8090}
+"""What the pages let something of ours listen on."""
+
+# What a line starts that runs until it is ended, and the line that says it is ready. The line is the command alone: one
+# with more behind it, such as "2> log & server=$!", is left to the shell.
+_BESIDE = {
+    "gateway": (re.compile(r"^(?:\S*/)?request-callout\s+gateway\b[^&>]*&?$"), re.compile("^admin http")),
+    "serve": (re.compile(r"^(?:\S*/)?request-callout\s+serve\b[^&>]*&?$"), re.compile("listening on")),
+    "traces": (re.compile(r"^(?:\S*/)?request-callout\s+trace\b[^&>]* --serve [^&>]*&?$"), re.compile("^Traces at")),
+    "services": (re.compile(r"^(?:\S*/)?request-callout\s+demo\s+--services-only\b"), None),
+}
 _LIMIT_S = 60.0
 
 
@@ -61,6 +69,7 @@ class Terminal:
         self._beside = ExitStack()
         self._addresses: dict[str, str] = {}
         self._gateway = ""
+        self._collector: Collector | None = None
         self._output = ""
 
     def __enter__(self) -> Terminal:
@@ -73,12 +82,20 @@ class Terminal:
             inside = self._directory / place.strip("/")
             inside.mkdir(parents=True)
             self._addresses[f"{place}/"] = f"{inside}/"
+        ports = {name: free_port() for name in _PORTS}
+        for name, usual in _PORTS.items():
+            for host in ("127.0.0.1", "localhost"):
+                self._addresses[f"{host}:{usual}"] = f"127.0.0.1:{ports[name]}"
+        self._gateway_options = f"--proxy 127.0.0.1:{ports['proxy']} --admin 127.0.0.1:{ports['admin']}"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("REQUEST_CALLOUT_")},
             **environment(stand_ins.addresses),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
             "COLUMNS": "100",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+            "GATEWAY": f"http://127.0.0.1:{ports['proxy']}",
+            "GATEWAY_ADMIN": f"http://127.0.0.1:{ports['admin']}",
             "HOME": str(self._directory),
         }
         for part in PARTS:
@@ -104,6 +121,10 @@ class Terminal:
         marks = block.marks
         if "redis" in marks:
             self._start_redis()
+        if "collector" in marks and self._collector is None:
+            self._collector = Collector()
+            self._stack.callback(self._collector.close)
+            self._addresses["localhost:4318"] = self._collector.url.removeprefix("http://")
         if "file" in marks or "copy of" in marks:
             path = self._checkout / self._inside(marks.get("file") or marks["copy of"])
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,84 +133,82 @@ class Terminal:
             self._compare(block)
         if block.language == "sh" and not {"not run", "checked by"} & marks.keys():
             if "gateway" in marks:
-                self._start_gateway(shlex.split(self._inside(marks["gateway"])), block)
+                home = f"cd {shlex.quote(str(self._checkout))}\n"  # wherever the reader is by now
+                self._start_gateway(f"request-callout gateway {self._inside(marks['gateway'])}", block, home)
             self._run_commands(block)
+            if "spans" in marks:
+                assert self._collector is not None, f"{block.place}: no block above has the mark collector"
+                wanted = set(marks["spans"].split(", "))
+                self._collector.wait_for(lambda spans: wanted <= {span.name for span in spans})
 
     def _run_commands(self, block: Block) -> None:
         """What runs until it is ended is started beside; all else is one script, until the first that fails."""
         self._output = ""
         status, script = 0, ""
         for line in [*_commands(self._inside(block.text)), ""]:
-            server = next((kind for kind in (_GATEWAY, _SERVE, _SERVICES) if kind.match(line)), None)
-            if (server or not line) and script:
+            command = re.sub(r"\s+#.*", "", line).strip()
+            kinds = (kind for kind, (pattern, _) in _BESIDE.items() if pattern.match(command))
+            kind = None if "--help" in line else next(kinds, None)
+            if (kind or not line) and script:
                 assert status == 0, f"{block.place}: ended with {status}\n{self._output}"
                 status = self._run_script(script, block)
                 script = ""
-            if server is _GATEWAY and not _asks_for_help(line):
-                self._start_gateway(_arguments(line), block)
-            elif server is _SERVE and not _asks_for_help(line):
-                self._start_server(_arguments(line), block)
-            elif server is None or _asks_for_help(line):
+            if kind == "gateway":
+                self._start_gateway(command, block)
+            elif kind in ("serve", "traces"):
+                self._start(kind, command, block, self._stack)
+            elif kind is None:
                 script += line + "\n"
         expected = int(block.marks.get("status", 0))
         assert status == expected, f"{block.place}: ended with {status}, not {expected}\n{self._output}"
 
+    @property
+    def _restore(self) -> str:
+        """Directory and exported variables are those that the script before has left, as in one terminal."""
+        state = shlex.quote(str(self._directory / "state"))
+        return f"if [ -e {state} ]; then . {state}; fi\n"
+
     def _run_script(self, script: str, block: Block) -> int:
-        """Directory and exported variables are those that the script before it has left, as in one terminal."""
+        """What it leaves running goes on until the end of the page."""
         state = shlex.quote(str(self._directory / "state"))
         keep = f"trap 'code=$?; {{ echo \"cd $(pwd)\"; export -p; }} > {state}; exit $code' EXIT\n"
-        restore = f"if [ -e {state} ]; then . {state}; fi\n"
-        with subprocess.Popen(
-            ["sh", "-e", "-c", restore + keep + script],
-            cwd=self._checkout,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as shell:
-            try:
-                output, _ = shell.communicate(timeout=_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                raise AssertionError(f"{block.place}: does not end within {_LIMIT_S:.0f} s\n{script}") from None
-            finally:
-                _end(shell.pid)
-        self._output += output.decode("utf-8", "replace")
+        printed = self._directory / "printed"
+        with printed.open("wb") as output:
+            shell = subprocess.Popen(
+                ["sh", "-e", "-c", self._restore + keep + script],
+                cwd=self._checkout,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._stack.callback(end_session, shell)
+        try:
+            shell.wait(_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{block.place}: does not end within {_LIMIT_S:.0f} s\n{script}") from None
+        finally:
+            self._output += printed.read_text(encoding="utf-8", errors="replace")
         return shell.returncode
 
-    def _start_gateway(self, arguments: list[str], block: Block) -> None:
-        """The gateway on ports of its own; where the page has one already, it goes on, with what it keeps."""
-        command = shlex.join(arguments)
+    def _start_gateway(self, command: str, block: Block, before: str = "") -> None:
+        """Where the page has this gateway already, it goes on, with what it keeps; another one takes its place."""
         if command == self._gateway:
             return
         self._beside.close()
-        file, *options = arguments
-        process = self._beside.enter_context(GatewayProcess(self._checkout / file, options, self._environment))
+        self._start("gateway", f"{command.rstrip(' &')} {self._gateway_options}", block, self._beside, before)
         self._gateway = command
-        self._environment |= {"GATEWAY": process.proxy, "GATEWAY_ADMIN": process.admin}
-        for host in ("127.0.0.1", "localhost"):
-            self._addresses |= {f"http://{host}:8000": process.proxy, f"http://{host}:8001": process.admin}
 
-    def _start_server(self, options: list[str], block: Block) -> None:
-        """``serve``, until the end of the page; back when it listens."""
-        process = subprocess.Popen(
-            [str(BIN / "request-callout"), "serve", *options],
-            cwd=self._checkout,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self._stack.enter_context(process)
-        self._stack.callback(process.terminate)
-        assert process.stderr is not None
-        for line in process.stderr:
-            self._output += line
-            if "listening on" in line:
-                return
-        raise AssertionError(f"{block.place}: the server ended\n{self._output}")
+    def _start(self, kind: str, command: str, block: Block, stack: ExitStack, before: str = "") -> None:
+        """Back when it is ready; it runs until the stack's end, as a rule that of the page."""
+        script = f"{self._restore}{before}exec {command.rstrip(' &')}"
+        server = stack.enter_context(Server(["sh", "-e", "-c", script], self._checkout, self._environment))
+        ready = _BESIDE[kind][1]
+        assert ready is not None
+        said = server.said(ready)
+        self._output += server.output()
+        assert said, f"{block.place}: the server ended\n{self._output}"
 
     def _start_redis(self) -> None:
         if "redis.internal:6379" in self._addresses:
@@ -255,21 +274,6 @@ def _commands(text: str) -> list[str]:
     return [line.replace("\\\0", "\\\n") for line in lines if line.strip()]
 
 
-def _arguments(line: str) -> list[str]:
-    """What stands behind ``request-callout COMMAND``, without ``&``; addresses to listen on are ours to choose."""
-    return [one for one in shlex.split(line, comments=True)[2:] if one != "&"]
-
-
-def _asks_for_help(line: str) -> bool:
-    return "--help" in line
-
-
 def _plain(text: str) -> list[str]:
     """The lines without the white space at both ends, and without empty ones."""
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _end(pid: int) -> None:
-    """Whatever is left of a session that was started here, by the id of its leader."""
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGTERM)

@@ -165,6 +165,18 @@ request-callout serve --socket /run/request-callout/kong.sock &
 ```sh
 request-callout health --socket /run/request-callout/kong.sock
 ```
+```sh
+request-callout serve --socket "$PWD/kong.sock" --metrics 127.0.0.1:9542 --ready-file ready 2> server.log & server=$!
+until test -e ready; do sleep 0.1; done
+curl -sS http://127.0.0.1:9542/healthz
+kill $server && wait $server
+grep -c 'listening on' server.log
+```
+<!-- output -->
+```text
+{"status": "ok"…
+1
+```
 <!-- gateway: examples/header-echo/kong.yml -->
 ```sh
 curl -sS -i http://localhost:8000/mock/x -H 'X-Request-Echo: Hello'

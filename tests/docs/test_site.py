@@ -32,6 +32,14 @@ def test_site_is_built_and_needs_nothing_else(tmp_path: Path) -> None:
     assert [url for url in loaded if re.match(r"(https?:)?//", url)] == []
 
 
+def test_first_page_leads_to_every_page() -> None:
+    """Whoever looks for a page finds it in the table of the first page, by what it is for."""
+    table = [line for line in text_of("docs/index.md").splitlines() if line.startswith("| ")]
+    linked = set(re.findall(r"\]\(([^)#]+)", "\n".join(table)))
+    there = {str(Path(page).relative_to("docs")) for page in pages() if page.startswith("docs/")}
+    assert linked == there - {"index.md"}
+
+
 @pytest.mark.parametrize("page", pages())
 def test_links_to_files_exist(page: str) -> None:
     """A file that a page links to is there, and the heading too: also where the page is read without the site."""
