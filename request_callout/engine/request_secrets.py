@@ -54,7 +54,7 @@ def _of_client(run: Run) -> Iterator[str]:
     if client.has("raw_query"):
         yield from _in_query(client.raw_query)
     if client.has("body"):
-        yield from _in_body(client.body)
+        yield from secrets_in_body(client.body)
 
 
 def _of_callouts(run: Run) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _of_calls(told: Iterable[Told]) -> Iterator[str]:
         elif isinstance(value, str) and args and isinstance(args[0], str):
             yield from _named({args[0]: value})
         elif isinstance(value, str):
-            yield from _in_body(raw(value))
+            yield from secrets_in_body(raw(value))
         else:
             yield from _named(value)
 
@@ -89,7 +89,7 @@ def _named(value: Value, depth: int = 0) -> Iterator[str]:
             else:
                 yield from _named(one, depth + 1)
     elif isinstance(value, str) and depth:
-        yield from _in_body(raw(value))
+        yield from secrets_in_body(raw(value))
 
 
 def _texts(value: Value, depth: int = 0) -> Iterator[str]:
@@ -106,8 +106,8 @@ def _in_query(raw_query: Value) -> Iterator[str]:
         yield from (value for _, value in parse_query(raw_query) if isinstance(value, str))
 
 
-def _in_body(body: bytes) -> Iterator[str]:
-    """The secrets in a body that is JSON or a form."""
+def secrets_in_body(body: bytes) -> Iterator[str]:
+    """The secrets in a body that is JSON or a form, by the names of what has a name."""
     if not body or len(body) > _LONGEST_BODY:
         return
     if body.lstrip()[:1] in (b"{", b"["):
@@ -116,8 +116,14 @@ def _in_body(body: bytes) -> Iterator[str]:
         except (json.NotJsonError, ValueError):
             return
     elif b"=" in body:
-        pairs = parse_query(body.decode("utf-8", "surrogateescape"))
-        yield from _named({name: value for name, value in pairs if isinstance(value, str) and "=" not in value})
+        yield from secrets_in_query(body.decode("utf-8", "surrogateescape"))
+
+
+def secrets_in_query(raw_query: str) -> Iterator[str]:
+    """The values in a query, or a form, whose names are those of secrets."""
+    for name, value in parse_query(raw_query):
+        if isinstance(value, str):
+            yield from _named({name: value})
 
 
 def _in_header(value: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from tests.conformance.callee import Received, Reply, reply_json
 from tests.secrets.planted import PARAMS, Planted, Services
@@ -29,6 +30,8 @@ def quote_back(to: Services, planted: Planted) -> None:
             "note": f"{request.method}: " + "; ".join(f"{name} was {value}" for name, value in request.headers),
             "got": dict(request.headers),
             "received": request.body.decode(),
+            "words": [value for _, value in (*request.parameters, *parse_qsl(request.body.decode()))],
+            "more": list(request.json.values()) if request.body[:1] == b"{" else [],
         }
 
     def page(request: Received, status: int = 403) -> Reply:

@@ -88,7 +88,6 @@ FIELDS = [
     ("headers", {"custom": {"Authorization": ["{}"]}}),
     ("headers", {"custom": {"Authorization": "$(1 + '{}"}}),
     ("headers", {"custom": {"Authorization": "$('{}"}}),
-    ("headers", {"custom": {"Authorization {}": "a"}}),
     ("http_opts", {"proxy": {"auth_password": "{}"}}),
     ("http_opts", {"proxy": {"http_proxy": "socks://u:{}@h", "auth_username": "u"}}),
     ("http_opts", {"client_key": "{}", "client_certificate": "{}"}),
