@@ -135,7 +135,7 @@ class Watched:
     def _traces(self) -> dict[str, str]:
         """Every trace in every form."""
         socket_path = str(self._folder / "trace.sock")
-        texts = dict.fromkeys(("traces", "trace --json", "trace ID", "trace page"), "")
+        texts: dict[str, str] = dict.fromkeys(("traces", "trace --json", "trace ID", "trace page"), "")
         ids = [str(one["id"]) for one in self.traces.since()]
         with page(self.traces) as url:
             for path in ("/", "/traces", *(f"/traces/{one}" for one in ids)):
