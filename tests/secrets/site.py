@@ -123,7 +123,7 @@ class Watched:
         planted = self._planted
         admin = self.admin.replace("http://", f"http://admin:{planted('doctor: URL')}@")
         secret = planted("doctor: header")
-        texts = {}
+        texts: dict[str, str] = {}
         for address, output in ((admin, "text"), (admin, "json"), (f"{admin}/nowhere?key={admin[-5:]}", "text")):
             told = CliRunner().invoke(
                 main,
