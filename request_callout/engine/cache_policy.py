@@ -94,7 +94,7 @@ class CachePolicy:
         """One line in the log, at most once a minute for each ``what``; the request goes on."""
         if self._lines.due(what):
             run = call.run
-            line = f"callout {call.name}: {what}: {run.instance.redact(why)}"
+            line = f"callout {call.name}: {what}: {run.instance.redact(run.concealed(why))}"
             run.log.say(logging.WARNING, line, {"callout": call.name})
 
     def is_negative(self, status: int) -> bool:

@@ -63,6 +63,12 @@ class ScriptHost:
 
     def call(self, method: str, args: Sequence[Value]) -> Value:
         """Make one PDK call; see ``request_callout.lua.host.Host``."""
+        value = self._called(method, args)
+        if value is not None:
+            self._run.told.append((method, args, value))
+        return value
+
+    def _called(self, method: str, args: Sequence[Value]) -> Value:
         check_arguments(method, args)
         made_here = MADE_HERE.get(method)
         try:

@@ -30,13 +30,14 @@ def perform(call: Call, handler: Handler) -> None:
         call.failure, call.result = "ended with the request", "cancelled"
         raise
     except Ended as ended:
-        call.failure = str(ended)
+        reason = call.run.concealed(ended.reason) if ended.reason else ended.reason
+        call.failure = reason or str(ended)
         if call.result == "error":
             call.result = "refused"
-        raise Ended(ended.answer, ended.reason and f"{call.label}: {ended.reason}") from None
+        raise Ended(ended.answer, reason and f"{call.label}: {reason}") from None
     except ScriptError as script:
-        call.failure, call.result = str(script), "script_error"
-        raise Ended(INTERNAL_ERROR, f"{call.label}: {script}") from None
+        call.failure, call.result = call.run.concealed(str(script)), "script_error"
+        raise Ended(INTERNAL_ERROR, f"{call.label}: {call.failure}") from None
     else:
         call.result = result_of(call)
     finally:

@@ -59,7 +59,7 @@ def _refresh(call: Call, handler: Handler, policy: CachePolicy) -> None:
     except ConnectionLost:
         call.failure = "a script needs Kong, which is not there for a refresh"
     except (Ended, ScriptError, PdkError) as ended:
-        call.failure = str(ended)
+        call.failure = call.run.concealed(str(ended))
     except Exception:
         call.failure = "unexpected error"
         line = f"callout {call.name}: unexpected error while its response was fetched anew"

@@ -20,6 +20,7 @@ from request_callout.engine.host import ScriptHost
 from request_callout.engine.kong import BodyFileError, ConnectionLost, Kong, NoKong
 from request_callout.engine.performing import perform
 from request_callout.engine.request_log import RequestLog
+from request_callout.engine.request_secrets import Told, without_secrets
 from request_callout.engine.schedule import run_steps
 from request_callout.engine.sharing import share
 from request_callout.engine.upstream import finish_upstream
@@ -42,7 +43,7 @@ class Run:
     ``started_at`` and ``deadline`` are moments of ``time.monotonic()``; ``failure`` says, for people, why the client
     gets an error, ``script_failed`` whether that was a script or expression outside of the callouts. ``observed`` is
     told what happens, ``log`` has the lines about it. ``origin`` is the request in which this work in the
-    background began, None for a request itself.
+    background began, None for a request itself. ``told`` is what scripts were told by the PDK.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Run:
         "origin",
         "script_failed",
         "started_at",
+        "told",
     )
 
     def __init__(self, instance: Instance, kong: Kong) -> None:
@@ -72,6 +74,7 @@ class Run:
         self.script_failed = False
         self.observed: Sequence[ObservedRequest] = ()
         self.origin: Run | None = None
+        self.told: list[Told] = []
         self._log: RequestLog | None = None
 
     @property
@@ -93,6 +96,7 @@ class Run:
         run.client.take_over(self.client)
         run.context = self.context.detached(run.context)
         run.origin = self
+        run.told = self.told
         run._log = RequestLog(run, self.log)
         run.observe()
         return run
@@ -105,6 +109,7 @@ class Run:
         run.started_at = self.started_at
         run.deadline = self.deadline
         run.observed = self.observed
+        run.told = self.told
         run._log = self.log
         return run
 
@@ -125,6 +130,10 @@ class Run:
         observed, self.observed = self.observed, ()
         for one in observed:
             one.end(answer)
+
+    def concealed(self, reason: str) -> str:
+        """Why something failed, without the secrets of the request that a script or an expression may have quoted."""
+        return without_secrets(reason, self)
 
     @property
     def deadline_message(self) -> str:
@@ -179,7 +188,7 @@ def _answer(run: Run) -> Answer | None:
 
 
 def _fail(run: Run, reason: str) -> None:
-    run.failure = run.instance.redact(reason)
+    run.failure = run.instance.redact(run.concealed(reason))
     fields = None
     for call in run.calls:
         if call.result in _FAILED:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 from request_callout.engine import json
+from request_callout.engine.request_secrets import secrets_in_body, secrets_in_query
 from request_callout.engine.sharing import shown_url
 from request_callout.values import Value
 
@@ -81,6 +82,12 @@ class Mask:
             if is_secret(name):
                 for secret in _in_header(name.lower(), value):
                     self.learn(secret)
+
+    def learn_message(self, query: str, headers: Headers, body: bytes | None) -> None:
+        """Learn what is secret in a request or a response: in its query, its headers, and its body if that is short."""
+        self.learn_headers(headers)
+        for secret in (*secrets_in_query(query), *secrets_in_body(body or b"")):
+            self.learn(secret)
 
     def text(self, value: str) -> str:
         """A text of any kind."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from request_callout.engine.plan import Plan, levels
+from request_callout.engine.query import split_url
 from request_callout.engine.record import CalloutRecord, ElementsRecord
 from request_callout.telemetry.edits import shown_edits
 from request_callout.telemetry.masking import Body, Headers, Mask
@@ -88,16 +89,17 @@ class _Record:
         """Find out all that must not be shown before anything is."""
         mask, traced = self._mask, self._traced
         mask.learn(traced.secret)
-        mask.learn_headers(traced.client.headers)
+        mask.learn_message(traced.client.query, traced.client.headers, traced.client.body)
         for one in traced.calls:
             if one.call.authorization is not None:
                 mask.learn_headers([("authorization", one.call.authorization)])
             for attempt in one.attempts:
-                mask.learn_headers(attempt.request.headers)
+                sent = attempt.request
+                mask.learn_message(split_url(sent.url)[1], sent.headers, sent.body)
                 if isinstance(attempt.outcome, IncomingResponse):
-                    mask.learn_headers(attempt.outcome.headers)
+                    mask.learn_message("", attempt.outcome.headers, attempt.outcome.body)
         if traced.answer is not None:
-            mask.learn_headers(traced.answer.headers.items())
+            mask.learn_message("", traced.answer.headers.items(), traced.answer.body)
 
     def whole(self) -> dict[str, Any]:
         """The record, as long as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from request_callout.telemetry.families import FAMILIES
 from tests.conformance.callee import PATIENCE_S, Callee, Reply
 from tests.failures.scrape import OPEN_METRICS, Scrape, address_in, get, scraped
 from tests.failures.stage import CLIENTS, PluginServer, until
+from tests.servers.redis_server import HOST, running
 from tests.unit.server.kong_side import Closed, KongSide
 from tests.unit.server.processes import connect
 
@@ -227,3 +229,57 @@ def test_msgpack_is_counted_too(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
     finally:
         server.close()
+
+
+def test_tokens_are_counted_as_their_server_has_seen_them(server: PluginServer, address: str, callee: Callee) -> None:
+    """Every request for a token is counted once, by what came of it, over all workers."""
+    grant = b'{"access_token": "%s", "token_type": "Bearer", "expires_in": 3600}' % secrets.token_hex(8).encode()
+    callee.on("/token", Reply(200, grant))
+    callee.on("/no-token", Reply(401, b'{"error": "invalid_client"}'))
+
+    def config(path: str) -> Mapping[str, Any]:
+        auth = {"type": "oauth2_client_credentials", "client_id": "a", "client_secret": secrets.token_hex(8)}
+        request = {"url": f"{callee.url}/x", "auth": {**auth, "token_url": callee.url + path}}
+        return {"__plugin_id": path, "callouts": [{"name": "a", "request": request}]}
+
+    events(server, [config("/token"), config("/no-token")], EVENTS // 2)
+    found = scraped(address, lambda one: one.sum("events_total") == EVENTS // 2, "all events are counted")
+    target = callee.url.removeprefix("http://")
+    assert 1 <= found.sum("token_requests_total", outcome="ok", target=target) == len(callee.received("/token"))
+    assert 1 <= found.sum("token_requests_total", outcome="failed") == len(callee.received("/no-token"))
+
+
+def test_failures_of_redis_are_counted_as_it_has_seen_them(tmp_path: Path, callee: Callee) -> None:
+    """A Redis that takes reads but no writes: each refused write is one failure, and it is not down."""
+    with running() as redis:
+        server = PluginServer(tmp_path, "protobuf", ["--metrics", "127.0.0.1:0"])
+        try:
+            settings = {"strategy": "redis", "redis": {"host": HOST, "port": redis.port}}
+            config = {
+                "__plugin_id": "p",
+                "callouts": [{"name": "a", "request": {"url": f"{callee.url}/$(query_params.n)"}}],
+                "cache": settings,
+            }
+            kong = connect(server.path)
+            instance = kong.start(config)
+            for number in range(4):
+                kong.event(instance, {"kong.request.get_raw_query": f"n={number}"})
+            address = address_in(server.log)
+            assert (
+                scraped(address, lambda one: one.sum("events_total") == 4, "they are counted").sum(
+                    "redis_failures_total"
+                )
+                == 0
+            )
+            redis.command("CONFIG", "RESETSTAT")
+            redis.command("CONFIG", "SET", "maxmemory", "1")
+            for number in range(4, 10):
+                kong.event(instance, {"kong.request.get_raw_query": f"n={number}"})
+            kong.sock.close()
+            found = scraped(address, lambda one: one.sum("events_total") == 10, "they are counted")
+            refused = re.search(r"errorstat_OOM:count=(\d+)", redis.command("INFO", "errorstats"))
+            assert refused is not None
+            assert found.by("redis_failures_total", "kind") == {"writes": int(refused[1])}
+            assert found.sum("redis_down") == 0
+        finally:
+            server.close()

@@ -122,6 +122,7 @@ def client(planted: Planted) -> Mapping[str, Any]:
             "cookie": f"session={planted('client: Cookie')}",
             "x-api-key": planted("client: X-Api-Key"),
         },
+        "kong.request.get_header": f"Bearer {planted('client: Authorization')}",
         "kong.request.get_raw_query": f"key={planted('client: query')}",
         "kong.request.get_raw_body": RawBody(b'{"password": "%s"}' % planted("client: body").encode()),
         "kong.router.get_route": {"id": "route-1", "name": "route-name"},

@@ -10,14 +10,17 @@ import pytest
 from tests.failures.scrape import address_in, get
 from tests.failures.stage import PluginServer
 from tests.secrets.planted import Outputs, Planted, configurations, events, services
+from tests.secrets.quoting import quote_back, quoting
 
 
 def outputs_of(folder: Path, planted: Planted, *options: str) -> Outputs:
     """Everything that a server with these options shows of requests that fail in every way."""
     with services(planted) as to:
+        quote_back(to, planted)
+        quoted = {f"quoting: {name}": one for name, one in quoting(planted, to, redis_port=1).items()}
         server = PluginServer(folder, "protobuf", ["--log-level", "debug", "--metrics", "127.0.0.1:0", *options])
         try:
-            outputs = events(server.path, planted, configurations(planted, to, redis_port=1))
+            outputs = events(server.path, planted, {**configurations(planted, to, redis_port=1), **quoted})
             outputs.texts["metrics"] = get(address_in(server.log)).text
         finally:
             server.close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +159,27 @@ def test_texts_of_a_trace_move_no_cursor(path: str, traces: TraceApp) -> None:
     assert "\u202e" not in output
     assert "\\x1b[2J<img src=x onerror=alert(1)>[bold]" in output
     assert "line two" in output
+
+
+def test_following_shows_each_trace_as_it_comes(path: str, traces: TraceApp) -> None:
+    """``--follow`` shows what comes after it has begun, the oldest first, and ends without an error on Ctrl-C."""
+    add(traces, "before")
+    command = [sys.executable, "-m", "request_callout", "trace", "--socket", path, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        try:
+            assert "Waiting for traces" in following.stderr.readline()
+            seen = []
+            for trace in ("first", "second"):
+                add(traces, trace)
+                seen.append(next(line for line in following.stdout if "kong-" in line))
+            following.send_signal(signal.SIGINT)
+            assert following.wait(20) == 0
+        finally:
+            following.kill()
+        assert [name for line in seen for name in ("before", "first", "second") if name in line] == ["first", "second"]
+        assert "Traceback" not in following.stderr.read()
 
 
 def test_json_is_the_record(path: str, traces: TraceApp) -> None:

@@ -12,7 +12,7 @@ from request_callout.config.settings import Settings
 from request_callout.engine import Engine
 from request_callout.telemetry.trace_bounds import MAX_RECORD_BYTES
 from request_callout.telemetry.traces import Traces
-from tests.unit.engine.gevent_callee import Callee, Reply
+from tests.unit.engine.gevent_callee import Callee, Clock, Reply, until
 from tests.unit.engine.kong_double import KongDouble
 
 SECRET = "a secret of enough length"
@@ -188,6 +188,62 @@ def test_a_record_fits_into_a_datagram(callee: Callee) -> None:
     assert len(json.dumps(trace, separators=(",", ":"))) <= MAX_RECORD_BYTES
     assert trace["cut"] is True
     assert len(trace["callouts"]) >= 5
+
+
+def test_a_refresh_has_a_trace_of_its_own(callee: Callee) -> None:
+    """What is fetched anew in the background, after the traced request got the stale response, is told apart."""
+    records: list[dict[str, Any]] = []
+    clock = Clock()
+
+    def emit(record: bytes) -> bool:
+        records.append(json.loads(record))
+        return True
+
+    engine = Engine(Settings(deadline_ms=5_000), clock, observers=[Traces(SECRET, emit)])
+    config = one(callee.url, headers={"custom": {"Authorization": f"Bearer {PLANTED[0]}"}})
+    config["callouts"][0]["cache"] = {"ttl": "10", "stale_while_revalidate": 60}
+    instance = engine.instance({"__plugin_id": "p", "cache": {"strategy": "memory"}, **config})
+    instance.access(kong())
+    clock.now += 11
+    event = kong()
+    instance.access(event)
+    until(lambda: len(records) == 3)
+    engine.close()
+    assert [(record["background"], record["callouts"][0]["cache"]) for record in records[:2]] == [
+        (False, "miss"),
+        (False, "stale"),
+    ]
+    refresh = records[2]
+    assert (refresh["background"], refresh["outcome"], refresh["status"]) == (True, "done", None)
+    (attempt,) = refresh["callouts"][0]["attempts"]
+    assert attempt["response"]["body"]["text"] == '{"n":2}'
+    assert len(event.written("kong.response.add_header")) == 1  # the refresh has no client to tell
+    assert PLANTED[0] not in json.dumps(records)
+
+
+@pytest.mark.parametrize(
+    "token", ["opaque-4cb1f6a2", "eyJhbGciOiJub25lIn0.eyJzdWIiOiI3In0.c2ln"], ids=["opaque", "JWT"]
+)
+def test_tokens_that_were_got_stand_nowhere_in_a_trace(callee: Callee, token: str) -> None:
+    """A token of ``request.auth`` is hidden in what is sent and in whatever quotes it; the way to it is no attempt."""
+    grant = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
+    callee.reply = lambda number: Reply(grant) if number == 1 else Reply(f"your token was {token}".encode())
+    auth = {
+        "type": "oauth2_client_credentials",
+        "token_url": callee.url,
+        "client_id": "a",
+        "client_secret": PLANTED[0],
+    }
+    config = one(callee.url, auth=auth)
+    config["upstream"] = {"headers": {"custom": {"X-Said": "$(callouts.a.response.body)"}}}
+    config["callouts"][0]["response"] = {"body": {"decode": False}}
+    (trace,) = handle(config, kong())
+    assert callee.asked[1]["HTTP_AUTHORIZATION"] == f"Bearer {token}"
+    (attempt,) = trace["callouts"][0]["attempts"]
+    assert ["Authorization", "***"] in attempt["request"]["headers"]
+    assert attempt["response"]["body"]["text"] == "your token was ***"
+    assert token not in json.dumps(trace)
+    assert PLANTED[0] not in json.dumps(trace)
 
 
 PLANTED = [f"planted-{n}-7f3a" for n in range(16)]

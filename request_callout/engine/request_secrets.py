@@ -1,0 +1,140 @@
+"""The secrets of one request, to be hidden where it is told why something failed.
+
+A script, or a message about what an expression gave, may quote what came from the client, from Kong and from callees.
+Secret is what has a name of one, in whatever is given by names (headers, parameters, members of JSON and of forms), and
+the values of the client's query.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote
+
+from request_callout.engine import json
+from request_callout.engine.client import parse_query
+from request_callout.engine.redaction import Redaction
+from request_callout.values import Value, raw
+
+if TYPE_CHECKING:
+    from request_callout.engine.run import Run
+
+Told: TypeAlias = "tuple[str, Sequence[Value], Value]"
+"""A PDK call of a script, its arguments, and what it gave."""
+
+_NAME = re.compile(
+    r"token|secret|passw|passphrase|pwd|key|authorization|cookie|credential|session|signature|jwt|assertion"
+    r"|(?<![a-z])auth(?![a-z])",
+    re.IGNORECASE,
+)
+_DEEPEST = 20
+_LONGEST_BODY = 256 * 1024
+_QUERIES = frozenset({"kong.request.get_raw_query", "kong.request.get_query", "kong.request.get_query_arg"})
+_PATHS = frozenset({"kong.request.get_path_with_query", "kong.request.get_raw_path_with_query"})
+
+
+def without_secrets(text: str, run: Run) -> str:
+    """A text about the request without its secrets; it takes a while, and is for what went wrong."""
+    secrets = {secret for found in (_of_client(run), _of_callouts(run), _of_calls(run.told)) for secret in found}
+    return Redaction(form for secret in secrets for form in _forms(secret)).text(text)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield secret.lower()
+    yield quote(secret, safe="", errors="surrogateescape")
+
+
+def _of_client(run: Run) -> Iterator[str]:
+    client = run.client
+    if client.has("headers"):
+        yield from _named(client.headers)
+    if client.has("raw_query"):
+        yield from _in_query(client.raw_query)
+    if client.has("body"):
+        yield from secrets_in_body(client.body)
+
+
+def _of_callouts(run: Run) -> Iterator[str]:
+    for record in run.context.records.values():
+        yield from _named(record.table(secrets=False))
+
+
+def _of_calls(told: Iterable[Told]) -> Iterator[str]:
+    for method, args, value in told:
+        if method in _QUERIES:
+            yield from _in_query(value) if method == "kong.request.get_raw_query" else _texts(value)
+        elif method in _PATHS and isinstance(value, str):
+            yield from _in_query(value.partition("?")[2])
+        elif isinstance(value, str) and args and isinstance(args[0], str):
+            yield from _named({args[0]: value})
+        elif isinstance(value, str):
+            yield from secrets_in_body(raw(value))
+        else:
+            yield from _named(value)
+
+
+def _named(value: Value, depth: int = 0) -> Iterator[str]:
+    """The secrets in what is given by names, however deep."""
+    if isinstance(value, list) and depth < _DEEPEST:
+        for one in value:
+            yield from _named(one, depth + 1)
+    elif isinstance(value, dict) and depth < _DEEPEST:
+        for name, one in value.items():
+            if _NAME.search(str(name)):
+                for text in _texts(one):
+                    yield from _in_header(text)
+            else:
+                yield from _named(one, depth + 1)
+    elif isinstance(value, str) and depth:
+        yield from secrets_in_body(raw(value))
+
+
+def _texts(value: Value, depth: int = 0) -> Iterator[str]:
+    """All texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)) and depth < _DEEPEST:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one, depth + 1)
+
+
+def _in_query(raw_query: Value) -> Iterator[str]:
+    if isinstance(raw_query, str):
+        yield from (value for _, value in parse_query(raw_query) if isinstance(value, str))
+
+
+def secrets_in_body(body: bytes) -> Iterator[str]:
+    """The secrets in a body that is JSON or a form, by the names of what has a name."""
+    if not body or len(body) > _LONGEST_BODY:
+        return
+    if body.lstrip()[:1] in (b"{", b"["):
+        try:
+            yield from _named(json.decode(body))
+        except (json.NotJsonError, ValueError):
+            return
+    elif b"=" in body:
+        yield from secrets_in_query(body.decode("utf-8", "surrogateescape"))
+
+
+def secrets_in_query(raw_query: str) -> Iterator[str]:
+    """The values in a query, or a form, whose names are those of secrets."""
+    for name, value in parse_query(raw_query):
+        if isinstance(value, str):
+            yield from _named({name: value})
+
+
+def _in_header(value: str) -> Iterator[str]:
+    """All of a value, and what of it may be quoted without the rest: after a scheme, in a cookie, in Base64."""
+    yield value
+    yield from (pair.partition("=")[2].strip().strip('"') for pair in value.split(";") if "=" in pair)
+    scheme, blank, rest = value.partition(" ")
+    if blank:
+        yield rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            yield b64decode(rest.strip()).decode().partition(":")[2]
+        except ValueError:
+            return

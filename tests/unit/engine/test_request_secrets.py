@@ -1,0 +1,91 @@
+"""Why a request failed is told without its secrets, and with all else that a script says."""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from request_callout.config.settings import Settings
+from request_callout.engine import Engine
+from tests.unit.engine.gevent_callee import Callee, Reply
+from tests.unit.engine.kong_double import KongDouble
+
+SECRET = "hush-5f0c"
+USER = b64encode(f"user:{SECRET}".encode()).decode()
+HEADERS: dict[str, Any] = {
+    "authorization": f"Basic {USER}",
+    "cookie": f'lang=en; session="{SECRET}"',
+    "x-tenant": "acme",
+    "x-api-key": [SECRET, "another"],
+}
+
+
+@pytest.fixture
+def callee() -> Iterator[Callee]:
+    callee = Callee(lambda number: Reply({"deep": [{"refresh_token": SECRET}], "name": "acme"}))
+    yield callee
+    callee.close()
+
+
+def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
+    """All that is logged about a request with secrets."""
+    caplog.set_level(logging.DEBUG)
+    event = KongDouble(
+        kong__request__get_header=lambda name: HEADERS.get(name),
+        kong__request__get_headers=lambda *_: dict(HEADERS),
+        kong__request__get_raw_query=f"id={SECRET}&tab=2",
+        kong__request__get_raw_body=f"password={SECRET}&about=acme".encode(),
+        kong__client__get_credential={"id": "7", "key": SECRET},
+        kong__ctx__shared__get={"token": SECRET},
+    )
+    engine = Engine(Settings(deadline_ms=5_000))
+    instance = engine.instance({"__plugin_id": "p", **config})
+    assert instance.problems == ()
+    instance.access(event)
+    engine.close()
+    return caplog.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "kong.request.get_header('authorization')",
+        f"ngx.decode_base64('{USER}')",
+        "kong.request.get_header('cookie'):match('session=(.+)')",
+        "kong.request.get_headers()['x-api-key'][1]",
+        "kong.request.get_raw_query()",
+        "kong.request.get_raw_body()",
+        "kong.client.get_credential().key",
+        "kong.ctx.shared.given.token",
+        "kong.ctx.shared.callouts.a.response.body.deep[1].refresh_token",
+        "ngx.escape_uri(kong.request.get_header('authorization'))",
+    ],
+)
+def test_what_a_script_throws_has_no_secret(callee: Callee, caplog: pytest.LogCaptureFixture, value: str) -> None:
+    """Whatever it quotes of the client, of Kong or of a response, in whatever part: the rest of the message stays."""
+    a = {"name": "a", "request": {"url": callee.url}, "response": {"body": {"decode": True}}}
+    config = {
+        "callouts": [a],
+        "upstream": {
+            "by_lua": "local seen = kong.request.get_headers()\n"
+            f"error(seen['x-tenant'] .. ' has no right: ' .. {value})"
+        },
+    }
+    log = told(config, caplog)
+    assert "acme has no right: " in log
+    assert "***" in log
+    assert SECRET not in log
+    assert USER not in log
+
+
+@pytest.mark.parametrize("part", ["scheme", "host", "port"])
+def test_a_target_that_is_none_is_not_quoted_with_secrets(caplog: pytest.LogCaptureFixture, part: str) -> None:
+    """What an expression gave is shown where it can't be used, unless it is a secret."""
+    target = {"host": "127.0.0.1", "port": "80", part: "/$(headers.cookie)"}
+    log = told({"callouts": [], "upstream": {"target": target}}, caplog)
+    assert f"target.{part}" in log
+    assert SECRET not in log
