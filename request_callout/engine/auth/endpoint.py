@@ -48,8 +48,8 @@ class Grant:
 class TokenEndpoint:
     """One client of one token server, and the way there; ``digest`` is equal for equal settings only.
 
-    ``headers`` and ``body`` are those of the request, which is a POST; ``shown`` is the URL for people. ``redact`` takes
-    the secrets of the configuration, of which the URL may be one, out of a text for a log.
+    ``headers`` and ``body`` are those of the request, which is a POST; ``shown`` is the URL for people. ``redact``
+    takes the secrets of the configuration, of which the URL may be one, out of a text for a log.
     """
 
     __slots__ = ("_secrets", "body", "destination", "digest", "headers", "http_opts", "redact", "shown", "url")
