@@ -40,7 +40,7 @@ def answered(given: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Answers:
-    """What the Admin API of a Kong answers, by path, with this version. The plugin server's socket is on another host."""
+    """What the Admin API of a Kong with this version answers; the plugin server's socket is on another host."""
     result = copy.deepcopy(RECORDED)
     result[SCHEMA] = answered(plugin_info()["Schema"])
     result["/"]["plugins"]["available_on_server"]["request-callout"]["version"] = __version__
