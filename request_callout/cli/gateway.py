@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from request_callout.cli import server_options
 from request_callout.cli.validate.checking import Checks, Finding
 from request_callout.cli.validate.outputs import Style, as_text
 from request_callout.config import InvalidConfiguration, Problem, load
@@ -55,21 +56,9 @@ class _AddressType(click.ParamType[Address]):
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--proxy", type=_AddressType(), default="127.0.0.1:8000", show_default=True, help="Where clients come.")
 @click.option("--admin", type=_AddressType(), default="127.0.0.1:8001", show_default=True, help="The Admin API.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["protobuf", "msgpack"]),
-    default="protobuf",
-    show_default=True,
-    help="How the gateway talks to the plugin server.",
-)
+@server_options.protocol
 @click.option("--socket", "socket_path", metavar="PATH", help="Use the plugin server that listens here already.")
-@click.option(
-    "--serve-option",
-    "serve_options",
-    multiple=True,
-    metavar="OPTION",
-    help="An option for the plugin server, as --serve-option=--untrusted-lua=on; may be repeated.",
-)
+@server_options.serve_options
 @click.option(
     "--client-body-buffer-size",
     type=click.IntRange(min=0),
