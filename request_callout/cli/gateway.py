@@ -6,17 +6,22 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from request_callout.cli.validate import document_problems
-from request_callout.config import declarative as plugin_files
-from request_callout.config.problems import InvalidConfiguration
+from request_callout.cli import server_options
+from request_callout.cli.validate.checking import Checks, Finding
+from request_callout.cli.validate.outputs import Style, as_text
+from request_callout.config import InvalidConfiguration, Problem, load
+from request_callout.config.documents import Unreadable, read_documents
+from request_callout.config.places import Located, Place, Source
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
-from request_callout.gateway.flat_errors import lines
+from request_callout.gateway.flat_errors import told
 from request_callout.gateway.model import Configuration
 from request_callout.gateway.node import (
     CLIENT_BODY_BUFFER_BYTES,
@@ -51,21 +56,9 @@ class _AddressType(click.ParamType[Address]):
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--proxy", type=_AddressType(), default="127.0.0.1:8000", show_default=True, help="Where clients come.")
 @click.option("--admin", type=_AddressType(), default="127.0.0.1:8001", show_default=True, help="The Admin API.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["protobuf", "msgpack"]),
-    default="protobuf",
-    show_default=True,
-    help="How the gateway talks to the plugin server.",
-)
+@server_options.protocol
 @click.option("--socket", "socket_path", metavar="PATH", help="Use the plugin server that listens here already.")
-@click.option(
-    "--serve-option",
-    "serve_options",
-    multiple=True,
-    metavar="OPTION",
-    help="An option for the plugin server, as --serve-option=--untrusted-lua=on; may be repeated.",
-)
+@server_options.serve_options
 @click.option(
     "--client-body-buffer-size",
     type=click.IntRange(min=0),
@@ -134,39 +127,25 @@ def loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
     try:
         configuration = declarative.load(declarative.parse(text), schemas)
     except InvalidDeclaration as invalid:
-        _refuse(file, _all_problems(text, list(lines(invalid.errors))))
+        _refuse(file, text, by_kong=told(invalid.errors))
     problems = list(_own_problems(configuration, schemas[PLUGIN]))
     if problems:
-        _refuse(file, problems)
+        _refuse(file, text, by_plugin=problems)
     return configuration
 
 
-def _all_problems(text: str, kong_problems: list[str]) -> list[str]:
-    """What Kong's rules refuse, and beside it what they can't see; what both see is told in our words."""
-    try:
-        ours = list(document_problems(plugin_files.read(text), function_lua().check))
-    except plugin_files.Unreadable:
-        return kong_problems
-    return [line for line in kong_problems if not any(one.startswith(line.partition(":")[0]) for one in ours)] + ours
-
-
-def _own_problems(configuration: Configuration, schema: Definition) -> list[str]:
-    """What Kong can't see: syntax errors, cycles, double names in the configurations of request-callout."""
-    from request_callout.config import load
-
-    check: Callable[[str, bool], Sequence[tuple[int, str]]] = function_lua().check
+def _own_problems(configuration: Configuration, schema: Definition) -> Iterator[tuple[str, Problem]]:
+    """What Kong can't see: syntax errors, cycles, double names in the configurations of request-callout, and whose."""
     config_schema = next(entry["config"] for entry in schema["fields"] if "config" in entry)
-    found: list[str] = []
     for plugin in configuration.plugins:
         if plugin.name != PLUGIN:
             continue
         handed = handed_config(plugin, config_schema, resolver(configuration.vaults))
         try:
-            load(handed.config, check)
+            load(handed.config, function_lua().check)
         except InvalidConfiguration as invalid:
             place = _place(configuration, plugin.route_id, plugin.service_id, plugin.consumer_id)
-            found += [f"{PLUGIN}{place}: {problem}" for problem in invalid.problems]
-    return found
+            yield from ((f"{PLUGIN}{place}", problem) for problem in invalid.problems)
 
 
 def _place(configuration: Configuration, *ids: str | None) -> str:
@@ -178,11 +157,37 @@ def _place(configuration: Configuration, *ids: str | None) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _refuse(file: Path, problems: Sequence[str]) -> None:
-    click.echo(f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}", err=True)
-    for problem in problems:
-        click.echo(f"  {problem}", err=True)
+def _refuse(
+    file: Path, text: str, *, by_kong: Iterable[tuple[str, str]] = (), by_plugin: Iterable[tuple[str, Problem]] = ()
+) -> NoReturn:
+    """Tell of every problem as ``validate`` does, and end; what both see is told once, in the words of ``validate``."""
+    checked = Checks(function_lua().check, None).check_text(str(file), text)
+    findings = [finding for finding in checked.findings if finding.problem.level == "error"]
+    if not any(finding.problem.rule == "syntax" for finding in findings):
+        findings += list(_beside(str(file), text, by_kong, by_plugin, tuple(finding.problem for finding in findings)))
+    findings.sort(key=lambda finding: finding.place or Place(0, 0))
+    click.echo(as_text([replace(checked, findings=tuple(findings))], Style(quiet=True)), nl=False, err=True)
     raise SystemExit(1)
+
+
+def _beside(
+    file: str,
+    text: str,
+    by_kong: Iterable[tuple[str, str]],
+    by_plugin: Iterable[tuple[str, Problem]],
+    seen: Sequence[Problem],
+) -> Iterator[Finding]:
+    """What ``validate`` does not see: Kong's rules for all that is no configuration, and values that are in vaults."""
+    try:
+        root = Located(read_documents(text)[0].node, Source(text))
+    except (Unreadable, IndexError):
+        root = None
+    for path, message in by_kong:
+        if not any(one.path.startswith(path) for one in seen):
+            yield Finding(file, Problem(path, message, rule="file"), None if root is None else root.find(f".{path}"))
+    for whose, problem in by_plugin:
+        if not any(one.path.endswith(problem.path) and one.message == problem.message for one in seen):
+            yield Finding(file, replace(problem, path=f"{whose}: {problem.path}"), None)
 
 
 async def _serve(node: Gateway, configuration: Configuration) -> None:

@@ -58,9 +58,12 @@ class File:
     secrets: Mapping[str, str]
 
 
-def read_file(text: str, environment: Mapping[str, str], *, name: str = "") -> File:
-    """Look through a file; ``name`` says by its ending that it has to be JSON. Never raises for what it holds."""
-    rendered = render(text, environment)
+def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "") -> File:
+    """Look through a file; ``name`` says by its ending that it has to be JSON. Never raises for what it holds.
+
+    decK's templates take the variables of ``environment``; without one they are text, as they are to Kong.
+    """
+    rendered = Rendered(Source(text), (), {}) if environment is None else render(text, environment)
     found = [
         Found(Problem("", one.message, rule="unset" if one.unset else "template"), Source(text).place(one.index))
         for one in rendered.problems

@@ -115,10 +115,11 @@ class Instance:
         strategy = config.cache.strategy
         callouts = [compile_callout(callout, place, engine.lua) for place, callout in enumerate(config.callouts, 1)]
         self.upstream = compile_upstream(config.upstream, engine.lua)
-        self.plan = make_plan(config, callouts, self.upstream)
-        self.stacks = {one.name: stack(one, config.cache, observed=bool(engine.observers)) for one in callouts}
-        self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
         self._redaction = Redaction(config.secrets)
+        self.plan = make_plan(config, callouts, self.upstream)
+        observed = bool(engine.observers)
+        self.stacks = {one.name: stack(one, config.cache, self.redact, observed=observed) for one in callouts}
+        self.store: Store = engine.store(config.cache) if strategy != "off" else _NoStore()
 
     def access(self, kong: Kong) -> None:
         """Handle one event; raises nothing but ConnectionLost."""

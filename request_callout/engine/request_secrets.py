@@ -7,7 +7,6 @@ the values of the client's query.
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from request_callout.engine import json
 from request_callout.engine.client import parse_query
 from request_callout.engine.redaction import Redaction
+from request_callout.engine.secret_names import secret_members
 from request_callout.values import Value, raw
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 Told: TypeAlias = "tuple[str, Sequence[Value], Value]"
 """A PDK call of a script, its arguments, and what it gave."""
 
-_NAME = re.compile(
-    r"token|secret|passw|passphrase|pwd|key|authorization|cookie|credential|session|signature|jwt|assertion"
-    r"|(?<![a-z])auth(?![a-z])",
-    re.IGNORECASE,
-)
 _DEEPEST = 20
 _LONGEST_BODY = 256 * 1024
 _QUERIES = frozenset({"kong.request.get_raw_query", "kong.request.get_query", "kong.request.get_query_arg"})
@@ -82,8 +77,9 @@ def _named(value: Value, depth: int = 0) -> Iterator[str]:
         for one in value:
             yield from _named(one, depth + 1)
     elif isinstance(value, dict) and depth < _DEEPEST:
+        secret = secret_members(value)
         for name, one in value.items():
-            if _NAME.search(str(name)):
+            if name in secret:
                 for text in _texts(one):
                     yield from _in_header(text)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from request_callout.config import model
 from request_callout.engine.answer import INTERNAL_ERROR, CalloutError, Ended
@@ -42,8 +43,13 @@ from request_callout.values import Value
 _log = logging.getLogger(__name__)
 
 
-def stack(callout: CompiledCallout, cache: model.Cache, *, observed: bool = False) -> Handler:
-    """The layers of one callout, from the inside out; ``observed``: somebody follows requests."""
+def stack(
+    callout: CompiledCallout, cache: model.Cache, redact: Callable[[str], str], *, observed: bool = False
+) -> Handler:
+    """The layers of one callout, from the inside out.
+
+    ``redact`` takes the configuration's secrets out of a text for a log; ``observed``: somebody follows requests.
+    """
     cached = callout.may_cache(cache.strategy)
     config = callout.config
     policy = CachePolicy(callout, cache)
@@ -61,7 +67,7 @@ def stack(callout: CompiledCallout, cache: model.Cache, *, observed: bool = Fals
     if config.request.circuit_breaker is not None:
         handler = break_circuit(handler, config.request.circuit_breaker)
     if config.request.auth is not None and config.request.auth.type == "oauth2_client_credentials":
-        handler = with_token(handler, TokenEndpoint.of(config.request.auth, config.request))
+        handler = with_token(handler, TokenEndpoint.of(config.request.auth, config.request, redact))
     if errors.on_error == "retry":
         handler = retry(handler, errors)
     if config.request.http_opts.timeouts is not None and config.request.http_opts.timeouts.total_ms is not None:

@@ -68,14 +68,14 @@ def _leaves(problem: Any, path: str) -> Iterator[dict[str, Any]]:
             yield {"type": "field", "field": here, "message": below}
 
 
-def lines(errors: Errors, path: str = "") -> Iterator[str]:
-    """The tree for people: one line for each message, after its path (``plugins[1].config.callouts[2].name``)."""
+def told(errors: Errors, path: str = "") -> Iterator[tuple[str, str]]:
+    """The tree for people: each message after its path (``plugins[1].config.callouts[2].name``)."""
     for name, below in errors.items():
         if name == "@entity" and isinstance(below, list):
-            yield from (f"{path}: {message}" for message in below)
+            yield from ((path, str(message)) for message in below)
             continue
         here = f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}" if path else str(name)
         if isinstance(below, dict):
-            yield from lines(below, here)
+            yield from told(below, here)
         else:
-            yield f"{here}: {below}"
+            yield here, str(below)

@@ -14,7 +14,8 @@ from request_callout.server.log_lines import Format, formatter
 GRACE_S = 30.0
 """How long requests in flight may take after SIGTERM unless an option says otherwise."""
 STACK_SIGNAL = signal.SIGUSR1
-"""A worker writes its stack to standard error when it gets this signal, even if its loop does not turn."""
+"""Each process writes its stack to standard error when it gets this signal, even if its loop does not turn; the
+supervisor passes it on to the others."""
 LEVEL_SIGNAL = signal.SIGUSR2
 """The server's log goes to the next finer level, and after the finest back to the one it was started with."""
 

@@ -2,7 +2,7 @@
 
 When a worker of nginx ends, it sends SIGTERM to what it started, and SIGKILL a few milliseconds later (its Lua VM
 destroys the handle of the process). But then, on ``kong reload``, the server has to serve until its successor listens,
-and requests of other workers may be in flight. So what Kong kills is only a stand-in: it passes the signal on.
+and requests of other workers may be in flight. So what Kong kills is only a stand-in: it passes signals on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 _LOOK_EVERY_S = 1.0
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR2}
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2}
 
 _KONG_ENDS_WITHIN_S = 1.0
 
@@ -46,7 +46,7 @@ def _stand_in(server: int, parent: int) -> NoReturn:
         if number in (signal.SIGTERM, signal.SIGINT):
             os.kill(server, number)
             os._exit(0)
-        if number == signal.SIGUSR2:
+        if number in (signal.SIGUSR1, signal.SIGUSR2):
             os.kill(server, number)
         ended, status = os.waitpid(server, os.WNOHANG)
         if ended:

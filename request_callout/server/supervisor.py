@@ -13,6 +13,7 @@ workers, and takes no requests.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import selectors
@@ -23,10 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from request_callout.server import process
 from request_callout.server.control import (
     Close,
-    Decoder,
     Ended,
     Failed,
     Find,
@@ -38,14 +37,14 @@ from request_callout.server.control import (
     Start,
     Stop,
     Used,
-    encode,
 )
 from request_callout.server.loads import Loads
+from request_callout.server.log_level import LogLevel
+from request_callout.server.places import Place
 from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
 from request_callout.server.reports import Reports
-from request_callout.server.restarts import Restarts
 from request_callout.server.sockets import ListeningSocket, SocketError
 from request_callout.server.stand_in import Awaits
 from request_callout.telemetry import families
@@ -62,7 +61,6 @@ _LINGER_S = 1.0
 _LONGEST_WAIT_S = 1.0
 _SUCCESSOR_WITHIN_S = 20.0
 _LOOK_FOR_SUCCESSOR_EVERY_S = 0.05
-_READ_BYTES = 1 << 18
 
 Build = Callable[[Registry], "Work"]
 """Makes what a worker does, in the worker. Raises ValueError for settings that can't be used."""
@@ -91,31 +89,6 @@ class StartFailed(Exception):
     """The first workers could not start; the message says why."""
 
 
-class _Place:
-    """One worker's place, and the worker there, if there is one; or that of the reporter, which has no number."""
-
-    def __init__(self, number: int | None) -> None:
-        self.number = number
-        self.restarts = Restarts()
-        self.pid: int | None = None
-        self.link: socket.socket | None = None
-        self.decoder = Decoder()
-        self.unsent = bytearray()
-        self.ready = False
-        self.born = 0.0
-        self.heard = 0.0
-        self.start_at: float | None = None if number is None else 0.0
-        self.kill_at: float | None = None
-        self.wanted = True
-
-    def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
-
-    @property
-    def name(self) -> str:
-        return "the reporter" if self.number is None else f"worker {self.number + 1}"
-
-
 class Supervisor:
     """Runs workers on one listening socket until it is told to stop."""
 
@@ -127,8 +100,9 @@ class Supervisor:
         self._options = options
         self._reports = reports or Reports()
         self._configurations = Configurations(options.version)
-        self._workers = [_Place(number) for number in range(options.workers)]
-        self._reporter = _Place(None)
+        self._selector = selectors.DefaultSelector()
+        self._workers = [Place(number, self._selector) for number in range(options.workers)]
+        self._reporter = Place(None, self._selector)
         self._places = [*self._workers, self._reporter]
         self._loads = Loads(options.workers)
         self._ready_file = ReadyFile(options.ready_file)
@@ -139,11 +113,12 @@ class Supervisor:
         self._stops_wanted = 0
         self._restarts = 0
         self._levels_wanted = 0
-        self._levels = _levels(logging.getLogger().getEffectiveLevel())
-        self._level = 0
+        self._level = LogLevel()
+        self._stacks_wanted = 0
+        self._stacks: list[Place] = []
+        self._stack_at = 0.0
         self._started_at = time.time()
         self._told_at: float | None = None
-        self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
 
     def run(self) -> None:
@@ -156,6 +131,9 @@ class Supervisor:
         self._selector.register(self._woken, selectors.EVENT_READ)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         before[LEVEL_SIGNAL] = signal.signal(LEVEL_SIGNAL, self._on_level_signal)
+        before[STACK_SIGNAL] = signal.signal(STACK_SIGNAL, self._on_stack_signal)
+        # This process writes its stack even where its loop does not turn; the loop asks the others for theirs.
+        faulthandler.register(STACK_SIGNAL, all_threads=True, chain=True)
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
@@ -164,11 +142,13 @@ class Supervisor:
             _log.info("stopped")
         finally:
             for place in self._places:
-                self._kill(place)
+                self._absent(place)
+                place.kill()
             self._ready_file.remove()
             self._listening.close()
             self._reports.close()
             signal.set_wakeup_fd(-1)
+            faulthandler.unregister(STACK_SIGNAL)
             for number, handler in before.items():
                 signal.signal(number, handler)
             self._selector.close()
@@ -205,6 +185,8 @@ class Supervisor:
     def _deadlines(self) -> list[float]:
         """When something is to be done although nothing happens."""
         found = [self._stopping_by] if self._stopping_by is not None else []
+        if self._stacks:
+            found.append(self._stack_at)
         for place in self._places:
             found += [at for at in (place.start_at, place.kill_at) if at is not None]
         return found
@@ -214,14 +196,18 @@ class Supervisor:
             _log.warning("the process that started this one is gone")
             self._stops_wanted = 1
         while self._levels_wanted:
-            self._step_level()
+            self._levels_wanted -= 1
+            level = Level(self._level.step())
+            for place in self._places:
+                place.send(level)
+        self._ask_for_stacks(now)
         if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
         for place in self._places:
             if place.pid is not None:
                 if impatient or (place.kill_at is not None and now >= place.kill_at):
-                    os.kill(place.pid, signal.SIGKILL)
+                    place.signal(signal.SIGKILL)
                 elif place.kill_at is None:
                     self._watch(place, now)
             elif place.start_at is not None and now >= place.start_at and self._stopping_by is None:
@@ -240,13 +226,13 @@ class Supervisor:
         told_s = now - self._told_at
         return told_s < _SUCCESSOR_WITHIN_S and awaits(told_s)
 
-    def _watch(self, place: _Place, now: float) -> None:
+    def _watch(self, place: Place, now: float) -> None:
         """Give a worker up whose loop does not turn."""
         limit_s = self._options.watchdog_s if place.ready else _STARTED_WITHIN_S
         if place.pid is None or not limit_s or now - place.heard < limit_s:
             return
         _log.error("%s has not turned its loop for %.1f s and is replaced; its stack:", place, now - place.heard)
-        os.kill(place.pid, STACK_SIGNAL)
+        place.signal(STACK_SIGNAL)
         place.kill_at = now + _STACK_WITHIN_S
 
     def _on_signal(self, _number: int, _frame: object) -> None:
@@ -255,18 +241,22 @@ class Supervisor:
     def _on_level_signal(self, _number: int, _frame: object) -> None:
         self._levels_wanted += 1
 
-    def _step_level(self) -> None:
-        """Log finer by one step, in all processes; after the finest as at the start."""
-        self._levels_wanted -= 1
-        at = (self._level + 1) % len(self._levels)
-        was, level = self._levels[self._level], self._levels[at]
-        # Told while the finer of both holds: the line is there whichever way it goes.
-        process.set_log_level(_finer(was, level))
-        _log.info("the log's level is %s now (was %s)", level, was)
-        process.set_log_level(level)
-        self._level = at
-        for place in self._places:
-            self._send(place, Level(level))
+    def _on_stack_signal(self, _number: int, _frame: object) -> None:
+        self._stacks_wanted += 1
+
+    def _ask_for_stacks(self, now: float) -> None:
+        """Let all processes write their stacks, after this one's: one after the other, since each writes in pieces."""
+        if self._stacks_wanted:
+            self._stacks_wanted = 0
+            _log.warning("this was the supervisor's stack; those of its other processes follow")
+            self._stacks = list(self._places)
+            self._stack_at = now
+        while self._stacks and now >= self._stack_at:
+            place = self._stacks.pop(0)
+            if place.pid is not None:
+                _log.warning("the stack of %s:", place)
+                place.signal(STACK_SIGNAL)
+                self._stack_at = now + _STACK_WITHIN_S / 5
 
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
@@ -278,9 +268,9 @@ class Supervisor:
         self._reporter.start_at = None  # it reports until all workers have ended
         for place in self._workers:
             place.start_at = None
-            self._send(place, Stop(self._options.grace_s, min(linger_s, self._options.grace_s)))
-            if place.pid is not None and not place.ready:
-                os.kill(place.pid, signal.SIGKILL)
+            place.send(Stop(self._options.grace_s, min(linger_s, self._options.grace_s)))
+            if not place.ready:
+                place.signal(signal.SIGKILL)
         _log.info("stopping")
 
     def _leave_reports(self) -> None:
@@ -288,28 +278,20 @@ class Supervisor:
         self._reporter.wanted = False
         self._reporter.start_at = None
         self._reports.close()
-        self._send(self._reporter, Stop(0.0, 0.0))
+        self._reporter.send(Stop(0.0, 0.0))
 
     # Workers come and go
 
-    def _start(self, place: _Place, now: float) -> None:
+    def _start(self, place: Place, now: float) -> None:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
             self._become(place, theirs)
         theirs.close()
-        ours.setblocking(False)
-        place.pid = pid
-        place.link = ours
-        place.decoder = Decoder()
-        place.unsent = bytearray()
-        place.ready = False
-        place.born = place.heard = now
-        place.start_at = place.kill_at = None
-        self._selector.register(ours, selectors.EVENT_READ, place)
+        place.taken(pid, ours, now)
 
-    def _become(self, place: _Place, link: socket.socket) -> None:
+    def _become(self, place: Place, link: socket.socket) -> None:
         """Never returns: what is above on the stack is the supervisor's."""
         status = 1
         try:
@@ -341,7 +323,7 @@ class Supervisor:
             logging.shutdown()
             os._exit(status)
 
-    def _reap(self, place: _Place) -> None:
+    def _reap(self, place: Place) -> None:
         """Take note of a worker's end."""
         if place.pid is None:
             return
@@ -352,7 +334,8 @@ class Supervisor:
             self._exchange(place, selectors.EVENT_READ)  # its last words
         now = time.monotonic()
         was = str(place)
-        self._forget(place)
+        self._absent(place)
+        place.left()
         if self._stopping_by is not None or not place.wanted:
             return
         if not self._ready:
@@ -373,64 +356,34 @@ class Supervisor:
                 *(sum(other.ready for other in self._workers), len(self._workers)),
             )
 
-    def _forget(self, place: _Place) -> None:
+    def _absent(self, place: Place) -> None:
+        """Nobody gives a connection to the worker that was here."""
         if place.number is not None:
             self._loads.absent(place.number)
-        place.pid = place.kill_at = None
-        place.ready = False
-        self._unlink(place)
-
-    def _unlink(self, place: _Place) -> None:
-        if place.link is not None:
-            self._selector.unregister(place.link)
-            place.link.close()
-            place.link = None
-
-    def _kill(self, place: _Place) -> None:
-        if place.pid is not None:
-            os.kill(place.pid, signal.SIGKILL)
-            os.waitpid(place.pid, 0)
-            self._forget(place)
 
     # Links
 
-    def _exchange(self, place: _Place, events: int) -> None:
-        if place.link is None:
-            return
+    def _exchange(self, place: Place, events: int) -> None:
         if events & selectors.EVENT_WRITE:
-            self._flush(place)
-        if place.link is None or not events & selectors.EVENT_READ:
-            return
-        while True:
-            try:
-                data = place.link.recv(_READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._unlink(place)  # its end will be noticed too
-                return
-            place.heard = time.monotonic()
-            for message in place.decoder.feed(data):
+            place.flush()
+        if events & selectors.EVENT_READ:
+            for message in place.received():
                 self._answer(place, message)
-            if place.link is None:
-                return
 
-    def _answer(self, place: _Place, message: Message) -> None:
+    def _answer(self, place: Place, message: Message) -> None:
         if isinstance(message, Start):
             registered = self._configurations.start(message.config.encode("latin-1"))
-            self._send(place, Found.of(message.number, registered))
+            place.send(Found.of(message.number, registered))
         elif isinstance(message, Find):
             found = self._configurations.find(message.instance_id)
-            self._send(place, Missing(message.number) if found is None else Found.of(message.number, found))
+            place.send(Missing(message.number) if found is None else Found.of(message.number, found))
         elif isinstance(message, Close):
             self._configurations.close(message.instance_id)
         elif isinstance(message, Used):
             ended = self._configurations.sweep({one: place.heard - ago_s for one, ago_s in message.ids})
             if ended:
                 for other in self._workers:
-                    self._send(other, Ended(list(ended)))
+                    other.send(Ended(list(ended)))
         elif isinstance(message, Failed):
             self._failure = message.reason
         elif isinstance(message, Ready):
@@ -461,35 +414,6 @@ class Supervisor:
             cells[values.cell(families.WORKER_RESTARTS)] = self._restarts
             cells[values.cell(families.START_TIME)] = self._started_at
             cells[values.cell(families.CONFIGURATIONS)] = len(self._configurations)
-
-    def _send(self, place: _Place, message: Message) -> None:
-        if place.link is not None:
-            place.unsent += encode(message)
-            self._flush(place)
-
-    def _flush(self, place: _Place) -> None:
-        """Send what the link takes: a worker that stands still must not stop this process."""
-        if place.link is None:
-            return
-        try:
-            while place.unsent:
-                del place.unsent[: place.link.send(place.unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            return  # its end comes as the end of what it sends
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if place.unsent else 0)
-        self._selector.modify(place.link, events, place)
-
-
-def _levels(configured: int) -> list[str]:
-    """The level that was configured, and the finer ones to go through."""
-    finer = [level for level in (logging.INFO, logging.DEBUG) if level < configured]
-    return [logging.getLevelName(level).lower() for level in (configured, *finer)]
-
-
-def _finer(one: str, other: str) -> str:
-    return min(one, other, key=lambda name: int(getattr(logging, name.upper())))
 
 
 def _ended(status: int) -> str:

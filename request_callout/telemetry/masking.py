@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_plus
 
 from request_callout.engine import json
 from request_callout.engine.request_secrets import secrets_in_body, secrets_in_query
+from request_callout.engine.secret_names import WORDS, is_secret, secret_members
 from request_callout.engine.sharing import shown_url
 from request_callout.values import Value
 
@@ -23,21 +24,19 @@ HIDDEN = "***"
 MAX_BODY_BYTES = 256 * 1024
 """Of a larger body nothing is shown: to look for secrets in it would take too long."""
 
-_WORDS = "token|secret|passw|passphrase|pwd|key|authorization|cookie|credential|session|signature|jwt|assertion"
-_SECRET_NAME = re.compile(f"{_WORDS}|(?<![a-z])auth(?![a-z])|^x-callout-debug$", re.IGNORECASE)
 _SHORTEST_LEARNT = 6
 _DEEPEST = 100
 
 # All repetitions are bounded or can't overlap: the texts are anybody's.
 _ASSIGNED = re.compile(
-    rf"((?:{_WORDS})[\w.-]{{0,40}}[\"']?\s{{0,5}}[:=]\s{{0,5}})"
+    rf"((?:{WORDS})[\w.-]{{0,40}}[\"']?\s{{0,5}}[:=]\s{{0,5}})"
     r"(\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s&;,<>\"']+)",
     re.IGNORECASE | re.DOTALL,
 )
 _FIELD_LINE = re.compile(r"((?:authorization|cookie)[\"']?\s{0,5}[:=]\s{0,5})[^\r\n]+", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(bearer|basic|negotiate)\s{1,5}[\w.~+/=-]{6,}", re.IGNORECASE)
 _ELEMENT = re.compile(
-    rf"(<(?:[\w.-]{{1,40}}:)?[\w.-]{{0,60}}?(?:{_WORDS})[\w.-]{{0,40}}(?:\s[^<>]{{0,1000}})?>)([^<]+)", re.IGNORECASE
+    rf"(<(?:[\w.-]{{1,40}}:)?[\w.-]{{0,60}}?(?:{WORDS})[\w.-]{{0,40}}(?:\s[^<>]{{0,1000}})?>)([^<]+)", re.IGNORECASE
 )
 _USER_INFO = re.compile(r"(://)[^/\s@\"'<>]{1,1000}@")
 _QUERY = re.compile(r"\?[^\s\"'<>#]*")
@@ -54,11 +53,6 @@ class Body:
     size: int
     text: str | None
     note: str | None = None
-
-
-def is_secret(name: str) -> bool:
-    """Whether what has this name is never shown."""
-    return _SECRET_NAME.search(name) is not None
 
 
 class Mask:
@@ -153,11 +147,10 @@ class Mask:
             return [self.value(one, depth + 1) for one in value]
         if not isinstance(value, dict):
             return value
-        named = value.get("name", value.get("key"))
-        gone = {"value"} if isinstance(named, str) and is_secret(named) else ()
+        gone = secret_members(value)
         return {
             self.known(str(name)): HIDDEN
-            if (name in gone or is_secret(str(name))) and not (one is None or isinstance(one, bool))
+            if name in gone and not (one is None or isinstance(one, bool))
             else self.value(one, depth + 1)
             for name, one in value.items()
         }

@@ -1,4 +1,11 @@
-"""When which callout of a request ran, and its attempts: one record a request, for ``request-callout try``."""
+"""When which callout of a request ran, and its attempts: one record a request, for ``request-callout try``.
+
+This is no trace (``traces``), although both have a waterfall. A trace is cut to a datagram, shows ``***`` for secrets,
+is made only for a client that sends the secret, and changes the exchange: it reads the client's request, writes
+``Server-Timing`` and watches the writes. What ``try`` shows has to be whole, and to be as it is without being watched:
+bodies and headers come from its own callees and gateway (``cli.try_``), where they can be recorded and numbered, and
+only what nobody but the engine knows is here.
+"""
 
 from __future__ import annotations
 

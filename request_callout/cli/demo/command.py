@@ -15,6 +15,7 @@ import click
 import requests
 from rich.console import Console
 
+from request_callout.cli import server_options
 from request_callout.cli.demo.presentation import Presentation
 from request_callout.cli.demo.process import GatewayFailed, GatewayProcess
 from request_callout.cli.demo.promises import Answer, Promise, Run
@@ -49,13 +50,7 @@ def environment(addresses: Mapping[str, str]) -> dict[str, str]:
     metavar="ADDRESS",
     help="With --services-only: the address they listen on, such as 0.0.0.0 in a container; else 127.0.0.1.",
 )
-@click.option(
-    "--protocol",
-    type=click.Choice(["protobuf", "msgpack"]),
-    default="protobuf",
-    show_default=True,
-    help="How the gateway talks to the plugin server.",
-)
+@server_options.protocol
 def demo(keep: bool, services_only: bool, services_host: str | None, protocol: str) -> None:
     """Run every scenario of the documents against local stand-ins of their services.
 

@@ -14,14 +14,9 @@ from request_callout.config.normal import is_reference
 from request_callout.config.template import Expression, parse
 from request_callout.engine.expression import Text
 from request_callout.engine.redaction import Redaction
+from request_callout.engine.secret_names import is_secret, mentions_secret
 
 HIDDEN = "***"
-
-SECRET_NAME = re.compile(
-    r"authori[sz]ation|auth(?!or)|cookie|token|secret|passw|passphrase|pwd|key|credential|signature|session|jwt|assertion",
-    re.IGNORECASE,
-)
-"""Names of headers, parameters and fields whose values let somebody in."""
 
 _OPEN_NAMES = re.compile(r"accept(-.*)?|content-type|user-agent|cache-control|grant_type|format", re.IGNORECASE)
 _SCHEME = re.compile(r"\s*(Basic|Bearer|Digest|Token)\s+", re.IGNORECASE)
@@ -34,11 +29,6 @@ _LUA_TEXT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _USER_INFO = re.compile(r"^([a-z]+://)[^/?#]*@", re.IGNORECASE)
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a name says that its value lets somebody in."""
-    return SECRET_NAME.search(name) is not None and _OPEN_NAMES.fullmatch(name) is None
 
 
 def without_expressions(text: str) -> str:
@@ -103,13 +93,13 @@ class Shown:
         if _PUNCTUATION.fullmatch(part):
             return part
         scheme = _SCHEME.match(part)
-        if scheme is not None and is_secret_name(name):
+        if scheme is not None and is_secret(name):
             return scheme[0] + (HIDDEN if part[scheme.end() :] else "")
         return HIDDEN
 
 
 def _expression(name: str, part: Expression) -> str:
-    hides = is_secret_name(name) or SECRET_NAME.search(part.source) is not None
+    hides = is_secret(name) or mentions_secret(part.source)
 
     def replacement(found: re.Match[str]) -> str:
         if found["comment"] is not None:

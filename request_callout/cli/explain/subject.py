@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from request_callout.cli.explain.shown import Shown, constants, is_secret_name
+from request_callout.cli.explain.shown import Shown, constants
 from request_callout.config import model
 from request_callout.config.deck_templates import is_unknown
 from request_callout.config.normal import is_reference
@@ -14,6 +14,7 @@ from request_callout.config.template import parse
 from request_callout.engine.compiled import CompiledCallout, CompiledUpstream, compile_callout, compile_upstream
 from request_callout.engine.plan import Plan, make_plan
 from request_callout.engine.redaction import Redaction
+from request_callout.engine.secret_names import is_secret
 from request_callout.lua import Lua
 
 
@@ -93,7 +94,7 @@ def _secrets(config: model.Configuration) -> set[str]:
 
     A reference to a vault is none, and of a value with expressions it is what stands around them.
     """
-    named = [value for _, name, value in named_values(config) if is_secret_name(name)]
+    named = [value for _, name, value in named_values(config) if is_secret(name)]
     return set(_constants([*config.secrets, *named]))
 
 

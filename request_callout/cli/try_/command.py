@@ -9,6 +9,7 @@ import click
 import orjson
 from rich.console import Console
 
+from request_callout.cli import server_options
 from request_callout.cli.gateway import external_schema, loaded
 from request_callout.cli.try_ import curl, har
 from request_callout.cli.try_.presentation import show
@@ -42,20 +43,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--record", type=_FILE, help="Keep what is exchanged with callees and upstream in this HAR file.")
 @click.option("--keep-secrets", is_flag=True, help="With --record: keep secrets as they are.")
 @click.option("--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Answer from a recording.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["protobuf", "msgpack"]),
-    default="protobuf",
-    show_default=True,
-    help="How the gateway talks to the plugin server.",
-)
-@click.option(
-    "--serve-option",
-    "serve_options",
-    multiple=True,
-    metavar="OPTION",
-    help="An option for the plugin server, as --serve-option=--untrusted-lua=on; may be repeated.",
-)
+@server_options.protocol
+@server_options.serve_options
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What is printed."
 )

@@ -16,19 +16,12 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import orjson
 
+from request_callout.engine.secret_names import is_secret, secret_members
 from request_callout.transport.exchanges import Exchange
 from request_callout.transport.recorded import PLACEHOLDER
 from request_callout.values import raw, text
 
-_NAME = re.compile(
-    r"token|secret|passw|passphrase|pwd|authorization|cookie|credential|session|signature|jwt|assertion|"
-    r"api[-_]?key|private[-_]?key|access[-_]?key|(?<![a-z])(auth|key|sig)(?![a-z])",
-    re.IGNORECASE,
-)
 _WHOLE = re.compile(r"secret|passw|credential|cookies", re.IGNORECASE)
-_NO_SECRETS = frozenset(
-    {"token_type", "token-type", "tokentype", "access-control-allow-credentials", "www-authenticate"}
-)
 _SHORTEST = 6
 
 
@@ -126,6 +119,10 @@ class Redactor:
         """A text that may be a URL with a query."""
         return self.url(value) if re.match(r"(https?://|/)[^\s?]*\?[^\s]*$", value) else self.text(value)
 
+    def _member(self, name: str, value: str) -> str:
+        """A member that is a secret; such as headers have it, its scheme stays."""
+        return self.header(name, value) if is_secret(name) or not value else self.secret(value)
+
     def _learn_basic(self, credentials: str) -> None:
         try:
             password = b64decode(credentials).decode().partition(":")[2]
@@ -163,23 +160,19 @@ class Redactor:
         if isinstance(value, list):
             return [self.value(one, hide=hide) for one in value]
         if isinstance(value, dict):
+            secret = secret_members(value)
             return {
-                name: self.header(str(name), one)
-                if isinstance(one, str) and is_secret(str(name))
-                else self.value(one, hide=hide or _hides(str(name), one))
+                name: self._member(str(name), one)
+                if isinstance(one, str) and name in secret
+                else self.value(one, hide=hide or (name in secret and _hides(str(name), one)))
                 for name, one in value.items()
             }
         return 0 if hide and isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def is_secret(name: str) -> bool:
-    """Whether what has this name is a secret."""
-    return name.lower() not in _NO_SECRETS and _NAME.search(name) is not None
-
-
 def _hides(name: str, value: Any) -> bool:
-    """Whether all in a value is secret: in an object only where its name leaves no doubt."""
-    return (_WHOLE if isinstance(value, dict) else _NAME).search(name) is not None and is_secret(name)
+    """Whether all in a member that has a secret's name is secret: in an object only where the name leaves no doubt."""
+    return not isinstance(value, dict) or _WHOLE.search(name) is not None
 
 
 def _in_json(value: str) -> str:

@@ -48,10 +48,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What to check; ``check_source`` finds syntax errors in Lua."""
+    """What to check; ``check_source`` finds syntax errors in Lua, ``environment`` is for ``read_file``."""
 
     check_source: SourceCheck
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] | None
     portable: bool = False
     allow_unset: bool = False
 

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -47,13 +48,18 @@ class Grant:
 class TokenEndpoint:
     """One client of one token server, and the way there; ``digest`` is equal for equal settings only.
 
-    ``headers`` and ``body`` are those of the request, which is a POST; ``shown`` is the URL for people.
+    ``headers`` and ``body`` are those of the request, which is a POST; ``shown`` is the URL for people. ``redact``
+    takes the secrets of the configuration, of which the URL may be one, out of a text for a log.
     """
 
-    __slots__ = ("_secrets", "body", "destination", "digest", "headers", "http_opts", "shown", "url")
+    __slots__ = ("_secrets", "body", "destination", "digest", "headers", "http_opts", "redact", "shown", "url")
 
     def __init__(
-        self, auth: model.Auth, http_opts: model.HttpOptions, destination: model.Destination | None = None
+        self,
+        auth: model.Auth,
+        http_opts: model.HttpOptions,
+        destination: model.Destination | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         client_id, client_secret = auth.client_id or "", auth.client_secret or ""
         fields = dict(auth.extra_parameters)
@@ -72,14 +78,16 @@ class TokenEndpoint:
         self.body = urlencode(fields, errors="surrogateescape").encode("ascii")
         self.http_opts = http_opts
         self.destination = destination
-        self.shown = _shown(self.url)
-        self.digest = _digest(self.url, headers, self.body, http_opts, destination)
+        self.redact = redact
+        self.shown = redact(_shown(self.url))
+        # Of the same settings, but with another text for logs, is another source of tokens: each logs its own.
+        self.digest = _digest(self.url, headers, self.body, http_opts, destination, self.shown)
         self._secrets = [one for one in (client_secret, *auth.extra_parameters.values()) if len(one) > _SHORT_SECRET]
 
     @classmethod
-    def of(cls, auth: model.Auth, request: model.Request) -> TokenEndpoint:
+    def of(cls, auth: model.Auth, request: model.Request, redact: Callable[[str], str]) -> TokenEndpoint:
         """The endpoint of one callout."""
-        return cls(auth, request.http_opts, request.destination)
+        return cls(auth, request.http_opts, request.destination, redact)
 
     def grant(self, response: IncomingResponse) -> Grant:
         """The token in an answer (section 5.1); raises TokenUnavailable."""

@@ -27,7 +27,7 @@ def fetch_token(engine: Engine, endpoint: TokenEndpoint) -> Grant:
         got = True
         return grant
     except TransportError as error:
-        raise TokenUnavailable(str(error).removesuffix(f" ({endpoint.shown})")) from None
+        raise TokenUnavailable(endpoint.redact(str(error)).removesuffix(f" ({endpoint.shown})")) from None
     finally:
         if engine.watch is not None:
             engine.watch.token(urlsplit(endpoint.shown).netloc, got=got)

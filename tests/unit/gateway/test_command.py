@@ -69,7 +69,7 @@ def test_serves_until_told_to_end(tmp_path: Path, up: Upstream, protocol: str) -
 
 
 def test_every_problem_and_no_traceback(tmp_path: Path) -> None:
-    """A wrong file ends it with status 1 and every problem, those that Kong can't see too."""
+    """A wrong file ends it with status 1 and every problem, those that Kong can't see too, by line and column."""
     file = configured(
         tmp_path,
         """
@@ -87,18 +87,41 @@ def test_every_problem_and_no_traceback(tmp_path: Path) -> None:
     )
     ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "config.callouts[1].request.url" in ended.stderr
-    assert "config.callouts[2].request.by_lua" in ended.stderr
-    assert "route r" in ended.stderr
+    at = "routes[1].plugins[1].config.callouts"
+    assert f"{file}:10:54: {at}[1].request.url" in ended.stderr
+    assert f"{file}:11:24: {at}[2].name" in ended.stderr
+    assert f"{at}[2].request.by_lua" in ended.stderr
+    assert ended.stderr.endswith("3 problems in 1 file\n")
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 
 
 def test_kongs_own_problems(tmp_path: Path) -> None:
-    """What Kong's rules refuse is told in the same way."""
-    file = configured(tmp_path, "_format_version: '3.0'\nservices: [{name: s}]\nplugins: [{name: rate-limiting}]")
+    """What Kong's rules refuse is told in the same way, and once if the plugin refuses it too."""
+    text = "_format_version: '3.0'\nservices: [{name: s}]\nplugins: [{name: rate-limiting}, {name: request-callout}]"
+    file = configured(tmp_path, text)
     ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "services[1].host: required field missing" in ended.stderr
-    assert "plugin 'rate-limiting' not enabled" in ended.stderr
+    assert f"{file}:2:12: services[1].host: required field missing" in ended.stderr
+    assert f"{file}:3:18: plugins[1].name: plugin 'rate-limiting' not enabled" in ended.stderr
+    assert ended.stderr.count("plugins[2]") == 1
     assert "Traceback" not in ended.stderr
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
+    """Where a file can't be read any more is told by line and column."""
+    file = configured(tmp_path, "_format_version: '3.0'\nroutes: [\n")
+    ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert f"{file}:3:1: " in ended.stderr
+    assert ended.stderr.endswith("1 problem in 1 file\n")
+
+
+def test_what_only_shows_in_a_vault(tmp_path: Path) -> None:
+    """A value that a vault does not have right stands in no line of the file: the route is told instead."""
+    text = GOOD.format(url="http://h").replace('"http://h/callout"', '"{vault://env/callout-url}"')
+    file = configured(tmp_path, text)
+    environment = {**os.environ, "CALLOUT_URL": "ftp://h"}
+    ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert ended.returncode == 1
+    assert f"{file}: request-callout (route r): config.callouts[1].request.url" in ended.stderr

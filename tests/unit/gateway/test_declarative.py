@@ -9,7 +9,7 @@ import pytest
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
 from request_callout.gateway.entities import KEY_AUTH
-from request_callout.gateway.flat_errors import lines
+from request_callout.gateway.flat_errors import told
 from request_callout.gateway.model import Configuration
 from request_callout.gateway.vault import resolver
 
@@ -23,7 +23,7 @@ def load(text: str) -> Configuration:
 def errors(document: dict[str, Any]) -> list[str]:
     with pytest.raises(InvalidDeclaration) as caught:
         declarative.load(document, PLUGINS)
-    return sorted(lines(caught.value.errors))
+    return sorted(f"{path}: {message}" for path, message in told(caught.value.errors))
 
 
 def test_recorded_ids() -> None:

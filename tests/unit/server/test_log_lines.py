@@ -98,6 +98,24 @@ def test_a_worker_is_not_killed_by_the_signal(start: Start, tmp_path: Path) -> N
     assert children(process.process.pid) == before
 
 
+def test_stacks_are_written_on_a_signal(start: Start, tmp_path: Path) -> None:
+    """SIGUSR1 makes every process write its stack, named one after the other; none of them ends."""
+    process = fake_server(start, str(tmp_path / "s"), workers=2)
+    before = children(process.process.pid)
+    process.signal(signal.SIGUSR1)
+    for _ in range(1 + len(before)):
+        process.wait_for("most recent call first")
+    lines = process.log.splitlines()
+    places = [
+        next(place for place, line in enumerate(lines) if words in line)
+        for words in ("in _turn", "this was the supervisor's stack", "the stack of worker 1", "the stack of worker 2")
+    ]
+    assert places == sorted(places)
+    process.signal(signal.SIGUSR2)
+    process.wait_for("the log's level is")
+    assert children(process.process.pid) == before
+
+
 def events(kong: KongSide, config: dict[str, Any]) -> None:
     """So many that the level has come over the link before the last."""
     for _ in range(50):

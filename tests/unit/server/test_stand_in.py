@@ -97,7 +97,10 @@ def test_the_server_ends_with_kong(nginx: Nginx, path: str) -> None:
 
 
 def test_the_server_ends_when_only_what_kong_started_is_told_to(path: str) -> None:
-    """Kong's worker runs on, and starts another server as soon as the output of this one has ended."""
+    """Kong's worker runs on, and starts another server as soon as the output of this one has ended.
+
+    What only asks for the stacks is passed on, too, and ends neither.
+    """
     options = ["exit_with_parent", "stand_in"]
     stand_in = subprocess.Popen(
         [sys.executable, "-m", "tests.unit.server.fake_server", path, *options],
@@ -110,6 +113,8 @@ def test_the_server_ends_when_only_what_kong_started_is_told_to(path: str) -> No
         assert any("listening on" in line for line in log)
         kong = connect(path)
         instance_id = kong.start({})
+        stand_in.send_signal(signal.SIGUSR1)
+        assert any("the supervisor's stack" in line for line in log)
         stand_in.send_signal(signal.SIGTERM)
         assert stand_in.wait(20) == 0
         assert event(kong, instance_id)

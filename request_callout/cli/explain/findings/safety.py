@@ -8,18 +8,17 @@ from urllib.parse import urlsplit
 
 from request_callout.cli.explain import client
 from request_callout.cli.explain.findings.finding import Finding, path_of
-from request_callout.cli.explain.shown import SECRET_NAME, is_secret_name, without_expressions
+from request_callout.cli.explain.shown import without_expressions
 from request_callout.cli.explain.subject import Subject, named_values
 from request_callout.config.normal import is_reference
 from request_callout.config.template import parse
 from request_callout.engine.compiled import CompiledCallout
 from request_callout.engine.destinations import fixed_authority
+from request_callout.engine.secret_names import WORDS, is_secret
 
 _VAULT = "put it into a vault and write {vault://NAME/KEY}"
 _LOOPBACK = re.compile(r"localhost|127\..*|::1|\[::1\]")
-_IN_SCRIPT = re.compile(
-    rf"""\w*(?:{SECRET_NAME.pattern})[\w"'\]]*\s*=\s*("[^"\n]{{4,}}"|'[^'\n]{{4,}}')""", re.IGNORECASE
-)
+_IN_SCRIPT = re.compile(rf"""\w*(?:{WORDS}|auth(?!or))[\w"'\]]*\s*=\s*("[^"\n]{{4,}}"|'[^'\n]{{4,}}')""", re.IGNORECASE)
 _NOT_A_KEY = re.compile(r"cache_key|grant_type", re.IGNORECASE)
 _FORWARDED_SECRETS = ("Authorization", "Cookie")
 _PATH_OF_EXPRESSION = re.compile(r"\s*(headers|query_params|uri_captures)\b[\w.\[\]\"'-]*(\s+or\s+[\w\"']+)?\s*")
@@ -44,7 +43,7 @@ def _plain(where: str, what: str) -> Finding:
 
 def _plain_values(subject: Subject) -> Iterator[Finding]:
     for where, name, value in named_values(subject.config):
-        if is_secret_name(name) and subject.stands_in_file(value):
+        if is_secret(name) and subject.stands_in_file(value):
             yield _plain(where, f"the value of {name}")
 
 
@@ -66,7 +65,7 @@ def _plain_fields(callout: CompiledCallout, subject: Subject) -> Iterator[Findin
     if not is_reference(request.url):
         _, _, query = without_expressions(request.url).partition("?")
         for name, _, value in (piece.partition("=") for piece in query.split("&")):
-            if value.strip("\0") and is_secret_name(name):
+            if value.strip("\0") and is_secret(name):
                 yield _plain(path_of(callout, "request.url"), f"the value of the query's {name}")
 
 
@@ -134,9 +133,7 @@ def _in_clear(url: str) -> bool:
 def _credentials(callout: CompiledCallout) -> bool:
     parts = (callout.query, callout.headers, callout.body)
     names = [name for part in parts for name, text in part.custom if text is not None]
-    return (
-        callout.auth is not None or any(map(is_secret_name, names)) or _password(callout.config.request.url) is not None
-    )
+    return callout.auth is not None or any(map(is_secret, names)) or _password(callout.config.request.url) is not None
 
 
 def _forwarded(callout: CompiledCallout) -> Iterator[Finding]:

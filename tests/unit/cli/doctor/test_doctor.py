@@ -1,4 +1,8 @@
-"""``request-callout doctor`` on the recorded Admin API of a Kong 3.9.1, changed in one thing at a time."""
+"""``request-callout doctor`` on the recorded Admin API of a Kong 3.9.1, changed in one thing at a time.
+
+The recording shows how Kong answers, with the schema that it was given then (``dump-0.1.0.json``). The tests let it
+answer with today's in its place, so a new field asks for no new recording.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,22 @@ from tests.unit.server.processes import Start, start
 __all__ = ["start"]
 Answers = dict[str, Any]
 RECORDED: Answers = json.loads(Path(__file__).with_name("kong-3.9.1.json").read_text())
+GIVEN: dict[str, Any] = json.loads(Path(__file__).with_name("dump-0.1.0.json").read_text())["Plugins"][0]
+SCHEMA = "/schemas/plugins/request-callout"
+
+
+def answered(given: dict[str, Any]) -> dict[str, Any]:
+    """A schema that a plugin server dumps, as Kong answers with it."""
+    protocols, config = copy.deepcopy(given["fields"])
+    return {"fields": [protocols, {"config": {**config["config"], "required": True}}], "entity_checks": []}
 
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Answers:
-    """What the Admin API answers, by path. The plugin server's socket is on another host."""
+    """What the Admin API of a Kong with this version answers; the plugin server's socket is on another host."""
     result = copy.deepcopy(RECORDED)
+    result[SCHEMA] = answered(plugin_info()["Schema"])
+    result["/"]["plugins"]["available_on_server"]["request-callout"]["version"] = __version__
     result["/"]["configuration"]["pluginservers"][0]["socket"] = str(tmp_path / "elsewhere" / "kong.sock")
     return result
 
@@ -70,10 +84,19 @@ def test_all_is_well(admin: str, answers: Answers) -> None:
     assert "planted" not in printed
 
 
-def test_recorded_schema_is_this_versions() -> None:
-    """The recording was made with this version; a change of the schema asks for a new one."""
-    available = RECORDED["/"]["plugins"]["available_on_server"]
-    assert available["request-callout"]["version"] == __version__ == plugin_info()["Version"]
+def test_how_kong_answers_with_a_schema() -> None:
+    """What the other tests take for Kong's answer is what Kong has made of the schema it was given."""
+    assert answered(GIVEN["Schema"]) == RECORDED[SCHEMA]
+    assert RECORDED["/"]["plugins"]["available_on_server"]["request-callout"]["version"] == GIVEN["Version"]
+
+
+def test_an_older_schema_than_this_versions_is_another(admin: str, answers: Answers) -> None:
+    """A description may differ, a field may not."""
+    config = answers[SCHEMA]["fields"][1]["config"]
+    config["fields"][0]["callouts"]["description"] = "Older words."
+    assert examine(admin)[1]["schema"]["level"] == "ok"
+    config["fields"].append({"gone": {"type": "string"}})
+    assert "config.gone is in Kong's only" in examine(admin)[1]["schema"]["message"]
 
 
 def _start_cmd(answers: Answers) -> None:
@@ -87,7 +110,7 @@ def _root_500(answers: Answers) -> None:
 def _not_loaded(answers: Answers) -> None:
     del answers["/"]["plugins"]["available_on_server"]["request-callout"]
     answers["/plugins/enabled"] = {"enabled_plugins": ["key-auth"]}
-    answers["/schemas/plugins/request-callout"] = 404
+    answers[SCHEMA] = 404
 
 
 def _old_version(answers: Answers) -> None:
@@ -95,7 +118,7 @@ def _old_version(answers: Answers) -> None:
 
 
 def _old_schema(answers: Answers) -> None:
-    config = answers["/schemas/plugins/request-callout"]["fields"][1]["config"]
+    config = answers[SCHEMA]["fields"][1]["config"]
     config["fields"] = [field for field in config["fields"] if "deadline_ms" not in field]
 
 

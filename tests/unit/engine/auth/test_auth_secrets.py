@@ -14,7 +14,7 @@ import pytest
 
 from request_callout.engine import Engine
 from tests.unit.engine.auth.token_server import TokenServer, shown
-from tests.unit.engine.gevent_callee import Callee, Reply, callout, configured, event
+from tests.unit.engine.gevent_callee import Callee, Clock, Reply, callout, configured, event, until
 
 PASSWORD, TOKEN, SECRET, FETCHED = "PLANTED-password", "PLANTED-token", "PLANTED-client-secret", "PLANTED-fetched"
 AUTHS: dict[str, dict[str, Any]] = {
@@ -146,3 +146,25 @@ def test_a_script_sees_everything_but_the_credentials(
     notices = str(got.kong.written("kong.log.notice"))
     assert "X-Shown" in notices
     assert "Authorization" not in notices
+
+
+def test_a_token_url_from_a_vault_is_in_no_line(
+    timed: Engine, clock: Clock, tokens: TokenServer, callee: Callee, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the line of a new token nor those of a failed renewal or of a server that is down have such a URL."""
+    caplog.set_level(logging.DEBUG)
+    reference = {"$refs": {"token_url": "{vault://env/token-url}"}}
+    down, up = dead() + "PLANTED-tenant/token", f"{tokens.url}PLANTED-tenant/token"
+    auths = [{**AUTHS["header"], **reference, "token_url": url} for url in (up, down)]
+    tokens.reply = lambda _: Reply({"access_token": FETCHED, "token_type": "Bearer", "expires_in": 100})
+    instances = [configured(timed, callout(callee, auth=auth), cache={"strategy": "off"}) for auth in auths]
+    for instance in instances:
+        event(instance)
+    tokens.reply = lambda _: Reply(b"", 503)
+    clock.now += 70  # the token is good for another 10 s, and asked for again
+    event(instances[0])
+    until(lambda: "no new token from" in caplog.text)
+    lines = caplog.text.replace(Path(__file__).name, "")
+    assert "a token from ***, valid for 100 s" in lines
+    assert "no token from ***" in lines
+    assert "PLANTED" not in lines
