@@ -6,6 +6,8 @@ has to answer quickly, and ``serve`` changes the standard library before anythin
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 from keyword import iskeyword
 
@@ -55,3 +57,7 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="request-callout", message=f"%(prog)s, version %(version)s ({_BUILD})")
 def main() -> None:
     """Kong's request-callout plugin for open-source Kong Gateway."""
+    # What a terminal or a file in another encoding can't show is a "?", and no end of the command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from request_callout.cli.validate import document_problems
 from request_callout.config import declarative as plugin_files
+from request_callout.config.documents import read_documents
+from request_callout.config.places import Located, Source
 from request_callout.config.problems import InvalidConfiguration
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
@@ -134,20 +136,32 @@ def loaded(file: Path, schemas: Mapping[str, Definition]) -> Configuration:
     try:
         configuration = declarative.load(declarative.parse(text), schemas)
     except InvalidDeclaration as invalid:
-        _refuse(file, _all_problems(text, list(lines(invalid.errors))))
+        _refuse(file, _all_problems(file, text, list(lines(invalid.errors))))
     problems = list(_own_problems(configuration, schemas[PLUGIN]))
     if problems:
         _refuse(file, problems)
     return configuration
 
 
-def _all_problems(text: str, kong_problems: list[str]) -> list[str]:
-    """What Kong's rules refuse, and beside it what they can't see; what both see is told in our words."""
+def _all_problems(file: Path, text: str, kong_problems: list[str]) -> list[str]:
+    """What Kong's rules refuse, and beside it what they can't see; what both see is told in our words, with places."""
     try:
         ours = list(document_problems(plugin_files.read(text), function_lua().check))
-    except plugin_files.Unreadable:
-        return kong_problems
-    return [line for line in kong_problems if not any(one.startswith(line.partition(":")[0]) for one in ours)] + ours
+    except plugin_files.Unreadable as error:
+        if error.line is None:
+            return kong_problems
+        return [f"{file}:{error.line}:{error.column}: {error.message}"]
+    kongs = [line for line in kong_problems if not any(one.startswith(line.partition(":")[0]) for one in ours)]
+    return list(_placed(file, text, kongs + ours))
+
+
+def _placed(file: Path, text: str, problems: Sequence[str]) -> Iterator[str]:
+    """Each problem behind the place that its path leads to, in the form which editors and terminals make a link of."""
+    root = Located(read_documents(text)[0].node, Source(text))
+    for problem in problems:
+        path = f".{problem.partition(': ')[0]}"
+        place = root.find(path, key=not root.has(path) or "unknown field" in problem)
+        yield f"{file}:{place.line}:{place.column}: {problem}"
 
 
 def _own_problems(configuration: Configuration, schema: Definition) -> list[str]:
