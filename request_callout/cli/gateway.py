@@ -202,7 +202,7 @@ def _refuse(file: Path, problems: Sequence[str]) -> None:
 async def _serve(node: Gateway, configuration: Configuration) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     await node.start(configuration)
     try:

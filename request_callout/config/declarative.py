@@ -79,7 +79,7 @@ def file_problems(document: Mapping[str, Any]) -> list[Problem]:
         message = 'required field missing; begin the file with _format_version: "3.0" (in quotes)'
         problems.append(Problem("_format_version", message, rule="file"))
     elif not isinstance(version, str):
-        message = 'expected a string; put it in quotes: _format_version: "3.0"'
+        message = 'expected a string; begin the file with _format_version: "3.0" (in quotes)'
         problems.append(Problem("_format_version", message, rule="file"))
     elif not is_unknown(version):
         message = f"expected one of: {', '.join(_FORMAT_VERSIONS)}"

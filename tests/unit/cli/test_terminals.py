@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,50 @@ def test_a_file_name_that_is_no_text_is_shown(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith(b": ok\n")
+
+
+def test_ctrl_c_is_neither_a_finding_nor_a_traceback(tmp_path: Path) -> None:
+    """A command that is interrupted ends with 130, at once; validate's 1 would say that the file is wrong."""
+    pipe = tmp_path / "kong.yml"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "request_callout", "validate", str(pipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        with pipe.open("wb"):  # opens when the command reads
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_a_gateway_whose_terminal_is_closed_ends_its_plugin_server(tmp_path: Path) -> None:
+    """On SIGHUP the gateway ends, and no plugin server is left, though that one outlives a hang-up by itself."""
+    file = tmp_path / "kong.yml"
+    file.write_text(CONFIGURATION, "utf-8")
+    options = ["--proxy", "127.0.0.1:0", "--admin", "127.0.0.1:0", str(file)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "request_callout", "gateway", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGHUP)
+        _, log = process.communicate(timeout=20)  # to the end of the log, which the plugin server writes to, too
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "stopped" in log
+    assert "Traceback" not in log

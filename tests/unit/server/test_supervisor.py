@@ -323,7 +323,6 @@ def test_a_hang_up_ends_nothing(start: Start, path: str) -> None:
     server.wait_for("SIGHUP has no effect")
     kong = connect(path)
     assert kong.start({}) >= 0
-    kong.close()
     server.signal(signal.SIGTERM)
     assert server.end() == 0
     assert "was killed by" not in server.log
