@@ -6,8 +6,13 @@ has to answer quickly, and ``serve`` changes the standard library before anythin
 
 from __future__ import annotations
 
+import io
+import signal
+import sys
+import threading
 from importlib import import_module
 from keyword import iskeyword
+from typing import Any, NoReturn
 
 import click
 
@@ -33,6 +38,10 @@ _COMMANDS = {
 _BUILD = "pure Python" if values.__file__.endswith(".py") else "compiled"
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+_HUNG_UP = 128 + signal.SIGHUP
+
+
 class _Commands(click.Group):
     """The commands by name, with their summaries, without importing them."""
 
@@ -46,6 +55,14 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"{__name__}.{name}"), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with the status that shells know for it, which no finding of its own has."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            raise SystemExit(_INTERRUPTED) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -55,3 +72,15 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="request-callout", message=f"%(prog)s, version %(version)s ({_BUILD})")
 def main() -> None:
     """Kong's request-callout plugin for open-source Kong Gateway."""
+    # What a terminal or a file in another encoding can't show is a "?", and no end of the command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    # A closed terminal ends a command as Ctrl-C does, with what it has started: a plugin server would serve on.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _hung_up)
+        click.get_current_context().call_on_close(lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+
+
+def _hung_up(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(_HUNG_UP)

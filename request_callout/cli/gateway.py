@@ -184,7 +184,8 @@ def _beside(
         root = None
     for path, message in by_kong:
         if not any(one.path.startswith(path) for one in seen):
-            yield Finding(file, Problem(path, message, rule="file"), None if root is None else root.find(f".{path}"))
+            place = None if root is None else root.find(f".{path}", key="unknown field" in message)
+            yield Finding(file, Problem(path, message, rule="file"), place)
     for whose, problem in by_plugin:
         if not any(one.path.endswith(problem.path) and one.message == problem.message for one in seen):
             yield Finding(file, replace(problem, path=f"{whose}: {problem.path}"), None)
@@ -193,7 +194,7 @@ def _beside(
 async def _serve(node: Gateway, configuration: Configuration) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     await node.start(configuration)
     try:

@@ -356,6 +356,9 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
                 f"--trace-socket needs a secret that says which requests to trace: --debug-secret-file, or {_SECRET}."
             )
         traces = Address(path=os.path.abspath(values["trace_socket"]))
+    _refuse_one_path_for_two(
+        {"--socket": path, "--trace-socket": values["trace_socket"], "--metrics": values["metrics"]}
+    )
     options = Options(
         version=info["Version"],
         workers=workers,
@@ -386,6 +389,18 @@ def serve(path: str, protocol: str, workers: int, tried: str | None, **values: A
         ).run()
     except (SocketError, StartFailed) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _refuse_one_path_for_two(options: dict[str, str | Address | None]) -> None:
+    """UsageError if two of these options name the same socket: the second would find a server on it, this one."""
+    names: dict[str, str] = {}
+    for name, given in options.items():
+        path = given.path if isinstance(given, Address) else given
+        if path is None:
+            continue
+        other = names.setdefault(os.path.abspath(path), name)
+        if other != name:
+            raise click.UsageError(f"{name} has the same path as {other}: {path}. Choose another one.")
 
 
 def _dump(path: str, protocol: str, listening: ListeningSocket) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from request_callout.config.deck_templates import is_unknown
 from request_callout.config.documents import Unreadable, line_and_column, read_documents
 from request_callout.config.normal import REFS
 from request_callout.config.problems import Problem
@@ -27,6 +28,7 @@ __all__ = [
 
 PLUGIN_NAME = "request-callout"
 
+_FORMAT_VERSIONS = ("1.1", "2.1", "3.0")
 _PARENTS = ("services", "routes", "consumers", "consumer_groups")
 
 
@@ -70,9 +72,23 @@ def plugin_configurations(document: Mapping[str, Any]) -> Iterator[PluginConfigu
 def file_problems(document: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the file around the configurations: the version, a shared configuration that is not there."""
     problems = []
-    if document.get("name") != PLUGIN_NAME and not isinstance(document.get("_format_version"), str):
+    version = document.get("_format_version")
+    if document.get("name") == PLUGIN_NAME or version in _FORMAT_VERSIONS:
+        pass
+    elif version is None:
         message = 'required field missing; begin the file with _format_version: "3.0" (in quotes)'
         problems.append(Problem("_format_version", message, rule="file"))
+    elif not isinstance(version, str):
+        message = 'expected a string; begin the file with _format_version: "3.0" (in quotes)'
+        problems.append(Problem("_format_version", message, rule="file"))
+    elif not is_unknown(version):
+        message = f"expected one of: {', '.join(_FORMAT_VERSIONS)}"
+        problems.append(Problem("_format_version", message, rule="file"))
+    problems += [
+        Problem(name, "expected a list; begin each of its items with '- '", rule="file")
+        for name in ("plugins", *_PARENTS)
+        if isinstance(document.get(name), Mapping) and not is_unknown(document[name])
+    ]
     shared = document.get("_plugin_configs")
     names = shared if isinstance(shared, Mapping) else {}
     problems += [

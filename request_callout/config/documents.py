@@ -20,6 +20,23 @@ _MAX_DIGITS = 300
 _JSON_SPACE = re.compile(r"[ \t\n\r]*")
 _JSON_SCALAR = re.compile(r"[-+.\w]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_REMEDIES = (
+    ("character '\\t'", "indent with spaces instead of tabs"),
+    ("mapping values are not allowed", "put a value that holds ': ' into quotes, or mend the indentation"),
+    ("expected <block end>", "mend the indentation: the fields of a record begin in the same column"),
+    ("could not find expected ':'", "write NAME: VALUE, with a blank after the colon"),
+    ("could not determine a constructor for the tag", "leave the tag out: Kong knows none"),
+    ("found undefined alias", "define it before with &NAME, or put a value that begins with * into quotes"),
+    ("found character '@'", "put a value that begins with @ into quotes"),
+    ("found character '`'", "put a value that begins with ` into quotes"),
+    ("found unexpected end of stream", "close the quotes"),
+    ("expected ',' or", "close the bracket, or put a value that holds one into quotes"),
+)
+"""What in the words of the YAML library tells which mistake it was, and what to do then."""
+
+_UNDECODED = {chr(0xDC00 + byte) for byte in range(0x80, 0x100)}
+"""What ``surrogateescape`` makes of bytes that are no UTF-8."""
+
 _JSON_TAGS = {bool: "bool", int: "int", float: "float", type(None): "null"}
 
 
@@ -84,11 +101,15 @@ def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part) or "no valid YAML"
+        message = "; ".join([message, *(remedy for words, remedy in _REMEDIES if words in message)][:2])
         if mark is None:
             raise Unreadable(message) from None
         raise Unreadable(message, *line_and_column(text, mark.index)) from None
     except yaml.reader.ReaderError as error:
-        raise Unreadable("a character that YAML does not allow", *line_and_column(text, error.position)) from None
+        message = "a character that YAML does not allow"
+        if text[error.position : error.position + 1] in _UNDECODED:
+            message = "is no UTF-8 text; save it as UTF-8"
+        raise Unreadable(message, *line_and_column(text, error.position)) from None
     except RecursionError:
         raise Unreadable("nested too deep", 1, 1) from None
 

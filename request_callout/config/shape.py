@@ -72,7 +72,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for name in found:
             if name not in known:
-                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), known)}", rule="unknown-field")
+                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), schema)}", rule="unknown-field")
     elif rule == "required":
         for name in wanted:
             if name not in found:
@@ -171,7 +171,11 @@ def _kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a record"
 
 
-def _suggestion(name: str, known: list[str]) -> str:
+def _suggestion(name: str, schema: Any) -> str:
+    known = list(schema["properties"])
+    below = [field for field, one in schema["properties"].items() if name in one.get("properties", {})]
+    if below:
+        return f"; it belongs one level deeper: {' or '.join(f'{field}.{name}' for field in below)}"
     return _close(name, known) or f"; remove it, known here are {', '.join(known)}"
 
 

@@ -78,12 +78,14 @@ _Loader.yaml_implicit_resolvers = {
 def parse(content: str) -> dict[str, Any]:
     """The document of a declarative file, JSON or YAML; raises InvalidDeclaration if it is neither or no object."""
     try:
-        document = json.loads(content)
-    except ValueError:
         try:
+            document = json.loads(content)
+        except ValueError:
             document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except (yaml.YAMLError, ValueError) as error:
-            raise InvalidDeclaration({"error": f"failed parsing declarative configuration: {error}"}) from None
+    except RecursionError:
+        raise InvalidDeclaration({"error": "failed parsing declarative configuration: nested too deep"}) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InvalidDeclaration({"error": f"failed parsing declarative configuration: {error}"}) from None
     if not isinstance(document, dict):
         raise InvalidDeclaration({"error": "failed parsing declarative configuration: expected an object"})
     return document

@@ -57,7 +57,10 @@ class PluginServer:
     async def _launch(self) -> None:
         # What it prints goes where the gateway's own log goes, unless another place is named.
         output = self._output or sys.stderr
-        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=output, stderr=output)
+        # In a session of its own: Ctrl-C is for the gateway, which ends it when it is done with it.
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdout=output, stderr=output, start_new_session=True
+        )
 
     async def _answers(self) -> bool:
         try:

@@ -20,6 +20,14 @@ _BACKLOG = 4096
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 """What fits into a ``sockaddr_un``, in bytes."""
 
+_REMEDIES = {
+    errno.ENOENT: ": its folder has to exist; make it",
+    errno.ENOTDIR: ": its folder is a file; choose another path",
+    errno.EACCES: ": this user has to be allowed to write to its folder",
+    errno.EROFS: ": choose a folder that can be written to",
+    errno.EPERM: ": only root or a member of the group can give it that group",
+}
+
 
 class SocketError(Exception):
     """The socket can't be listened on; the message says why and what to do."""
@@ -45,7 +53,9 @@ class ListeningSocket:
         self.path = path
         self._take_over = take_over
         if len(os.fsencode(path)) > _LONGEST_PATH:
-            raise SocketError(f"can't create the socket {path}: a socket's path has at most {_LONGEST_PATH} bytes")
+            raise SocketError(
+                f"can't create the socket {path}: a socket's path has at most {_LONGEST_PATH} bytes: shorten it"
+            )
         _make_way(path, take_over=take_over)
         # No longer than most names: the whole path has to fit into 107 bytes.
         self._bound: str | None = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
@@ -91,6 +101,11 @@ class ListeningSocket:
         """Whether the path leads to another server by now."""
         return self._bound is None and _inode(self.path) not in (None, self._inode)
 
+    @property
+    def gone(self) -> bool:
+        """Whether somebody else removed the file: nobody can connect any more."""
+        return self._bound is None and self._inode is not None and _inode(self.path) is None
+
     def remove(self) -> None:
         """Remove the file, unless the path is another server's by now; who has connected already is still accepted."""
         if self.ours:
@@ -110,7 +125,8 @@ class ListeningSocket:
 
     def _fail(self, error: OSError) -> None:
         self._discard()
-        raise SocketError(f"can't create the socket {self.path}: {error.strerror or error}") from None
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        raise SocketError(f"can't create the socket {self.path}: {error.strerror or error}{remedy}") from None
 
 
 def _linked(bound: str, path: str) -> bool:
@@ -134,7 +150,8 @@ def _make_way(path: str, *, take_over: bool) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SocketError(f"can't create the socket {path}: {error.strerror}") from None
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        raise SocketError(f"can't create the socket {path}: {error.strerror}{remedy}") from None
     if not stat.S_ISSOCK(found.st_mode):
         raise SocketError(f"{path} exists and is no socket: choose another path, or remove it")
     if not _is_live(path):

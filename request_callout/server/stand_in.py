@@ -14,7 +14,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 _LOOK_EVERY_S = 1.0
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2}
+_SIGNALS = {
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP),
+}
 
 _KONG_ENDS_WITHIN_S = 1.0
 
@@ -46,7 +49,7 @@ def _stand_in(server: int, parent: int) -> NoReturn:
         if number in (signal.SIGTERM, signal.SIGINT):
             os.kill(server, number)
             os._exit(0)
-        if number in (signal.SIGUSR1, signal.SIGUSR2):
+        if number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             os.kill(server, number)
         ended, status = os.waitpid(server, os.WNOHANG)
         if ended:

@@ -112,6 +112,8 @@ class Supervisor:
         self._stopping_by: float | None = None
         self._stops_wanted = 0
         self._restarts = 0
+        self._hang_ups = 0
+        self._socket_gone = False
         self._levels_wanted = 0
         self._level = LogLevel()
         self._stacks_wanted = 0
@@ -134,6 +136,7 @@ class Supervisor:
         before[STACK_SIGNAL] = signal.signal(STACK_SIGNAL, self._on_stack_signal)
         # This process writes its stack even where its loop does not turn; the loop asks the others for theirs.
         faulthandler.register(STACK_SIGNAL, all_threads=True, chain=True)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hang_up)
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         try:
@@ -201,6 +204,10 @@ class Supervisor:
             for place in self._places:
                 place.send(level)
         self._ask_for_stacks(now)
+        if self._hang_ups:
+            self._tell_of_hang_up()
+        if self._ready and self._stopping_by is None:
+            self._look_at_the_socket()
         if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
@@ -258,6 +265,27 @@ class Supervisor:
                 place.signal(STACK_SIGNAL)
                 self._stack_at = now + _STACK_WITHIN_S / 5
 
+    def _on_hang_up(self, _number: int, _frame: object) -> None:
+        self._hang_ups += 1
+
+    def _tell_of_hang_up(self) -> None:
+        """A daemon outlives the terminal that it was started from, and who means "reload" must not end it."""
+        self._hang_ups = 0
+        _log.warning(
+            "SIGHUP has no effect: Kong brings the configurations, and options are read at the start; "
+            "for other options start a new server with --replace, to end this one send SIGTERM"
+        )
+
+    def _look_at_the_socket(self) -> None:
+        """Tell once that the path was removed: this process would serve on without a new connection, and be silent."""
+        was, self._socket_gone = self._socket_gone, self._listening.gone
+        if self._socket_gone and not was:
+            _log.critical(
+                "somebody removed the socket %s: Kong can't connect any more, and its requests get 500; "
+                "start this server again",
+                self._listening.path,
+            )
+
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
         self._ready_file.remove()
@@ -300,6 +328,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(LEVEL_SIGNAL, signal.SIG_IGN)  # the level comes over the link
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor tells of it
             # A link that another worker holds too would not end with the supervisor.
             self._selector.close()
             self._woken.close()

@@ -143,7 +143,7 @@ class Link:
             for message in decoder.feed(data):
                 self._take(message)
         if self._stop is None:
-            _log.error("the supervisor is gone")
+            _log.error("the supervisor is gone: ending when what is in flight is answered; start the server again")
         self.told_to_stop.set()
         # Nobody can say any more which configuration has which id: no answer is better than a wrong one.
         self._gone = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urljoin
 
@@ -72,4 +73,6 @@ def _reason(error: Exception) -> str:
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
+    if isinstance(inner, HTTPException):
+        return "what listens there does not speak HTTP"
     return str(getattr(inner, "strerror", None) or inner) or type(error).__name__

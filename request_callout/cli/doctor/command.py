@@ -34,7 +34,7 @@ def _headers(context: click.Context, parameter: click.Parameter, lines: tuple[st
 
 def _url(context: click.Context, parameter: click.Parameter, url: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(f"{url!r} is no http(s) URL")
+        raise click.BadParameter(f"{url!r} is no http(s) URL; write it as http://127.0.0.1:8001")
     return url
 
 

@@ -66,7 +66,7 @@ class Checks:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = data[: error.start].decode("utf-8", "replace")
-            problem = Problem("", f"is no UTF-8 text (byte {error.start + 1})", rule="syntax")
+            problem = Problem("", f"is no UTF-8 text (byte {error.start + 1}); save it as UTF-8", rule="syntax")
             place = Place(*line_and_column(before, len(before)))
             return Checked(file, 0, (Finding(file, problem, place),))
         return self.check_text(file, text.replace("\r\n", "\n"))

@@ -57,3 +57,11 @@ def test_a_trace_socket_needs_a_secret(tmp_path: Path) -> None:
     output = refused(tmp_path, "--trace-socket", str(tmp_path / "t"))
     assert "--debug-secret-file" in output
     assert VARIABLE in output
+
+
+@pytest.mark.parametrize("option", ["--trace-socket={}", "--metrics=unix:{}"])
+def test_one_path_for_two_sockets_is_refused(tmp_path: Path, option: str) -> None:
+    """Two options with the same path are told by name; the server would find itself on it and call it another one."""
+    said = refused(tmp_path, option.format(tmp_path / "s"), secret="a-secret-of-22-letters")
+    assert f"{option.partition('=')[0]} has the same path as --socket: {tmp_path / 's'}. Choose another one" in said
+    assert list(tmp_path.iterdir()) == []

@@ -99,6 +99,20 @@ def test_the_version_is_required_in_quotes(text: str) -> None:
     assert '"3.0" (in quotes)' in only.message
 
 
+def test_a_version_that_kong_does_not_know_is_told() -> None:
+    """Kong takes three versions of the format; another one is told with those."""
+    (only,) = file_problems(read('_format_version: "9.9"'))
+    assert (only.path, only.message) == ("_format_version", "expected one of: 1.1, 2.1, 3.0")
+
+
+@pytest.mark.parametrize("name", ["services", "routes", "consumers", "consumer_groups", "plugins"])
+def test_entities_that_are_no_list_are_told(name: str) -> None:
+    """Without the hyphens nothing would be found below, and the file would look as if it had no configuration."""
+    (only,) = file_problems(read(f'_format_version: "3.0"\n{name}:\n  name: s\n'))
+    assert only.path == name
+    assert "expected a list" in only.message
+
+
 def test_a_plugin_without_config_has_an_empty_one() -> None:
     """A plugin entry that gives no config is read as one that gives nothing."""
     (only,) = plugin_configurations(read("plugins: [{name: request-callout}]"))

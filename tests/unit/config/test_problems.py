@@ -50,6 +50,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"callouts": "a"}, "config.callouts", "expected a list"),
     ({"callouts": [], "upstraem": {}}, "config.upstraem", "did you mean upstream?"),
     (callout(timeout=1), f"{R}.timeout", "unknown field; remove it, known here are url, method"),
+    (callout(timeouts={"read": 5}), f"{R}.timeouts", "it belongs one level deeper: http_opts.timeouts"),
     (callout(header={}), f"{R}.header", "did you mean headers?"),
     (callout(url=5), f"{R}.url", "expected a string, not a number; put it in quotes"),
     (callout(url=""), f"{R}.url", "must not be empty"),

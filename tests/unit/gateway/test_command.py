@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
+from request_callout.cli import main
 from tests.unit.gateway.stand_ins import Upstream
 
 COMMAND = [sys.executable, "-m", "request_callout", "gateway", "--proxy", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
@@ -125,3 +127,35 @@ def test_what_only_shows_in_a_vault(tmp_path: Path) -> None:
     ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert ended.returncode == 1
     assert f"{file}: request-callout (route r): config.callouts[1].request.url" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("services:\n\t- name: s\n", ":2:1: while scanning for the next token, found character '\\t'"),
+        ("services:\n\t- name: s\n", "; indent with spaces instead of tabs"),
+        ("a: b: c\n", ":1:5: mapping values are not allowed here; put a value that holds ': ' into quotes"),
+        ("[" * 5000, "nested too deep"),
+        ('{"a":' * 100_000, "nested too deep"),
+        ('_format_version: "3.0"\nservices:\n- name: s\n  uri: http://a\n', ":4:3: services[1].uri: unknown field"),
+        ('_format_version: "9.9"\n', ":1:18: _format_version: expected one of"),
+        ("_format_version: 3.0\n", ":1:18: _format_version: expected a string"),
+        ('_format_version: "3.0"\nservices:\n  name: s\n', ":3:3: services: expected "),
+    ],
+)
+def test_each_problem_has_its_line_and_a_remedy(tmp_path: Path, text: str, said: str) -> None:
+    """What is wrong is told behind FILE:LINE:COLUMN, as validate tells it; no text ends in a traceback."""
+    file = configured(tmp_path, text)
+    result = CliRunner().invoke(main, ["gateway", file])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert said in result.output
+
+
+def test_bytes_that_are_no_utf_8_are_told(tmp_path: Path) -> None:
+    """A file in another encoding is told to be one, with the place of the first such byte."""
+    file = tmp_path / "kong.yml"
+    file.write_bytes('_format_version: "3.0"\n# \u00e9\n'.encode("latin-1"))
+    result = CliRunner().invoke(main, ["gateway", str(file)])
+    assert result.exit_code == 1
+    assert f"{file}:2:3: is no UTF-8 text; save it as UTF-8" in result.output

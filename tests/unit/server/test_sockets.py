@@ -48,10 +48,12 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder/s", "/" + "x" * 200])
-def test_a_path_that_cannot_be_used_is_a_clear_error(path: str) -> None:
-    """A folder that is missing, or a path that is too long, is an error with the path in it."""
-    with pytest.raises(SocketError, match="can't create the socket /"):
+@pytest.mark.parametrize(
+    ("path", "remedy"), [("/no/such/folder/s", "its folder has to exist; make it"), ("/" + "x" * 200, "shorten it")]
+)
+def test_a_path_that_cannot_be_used_is_a_clear_error(path: str, remedy: str) -> None:
+    """A folder that is missing, or a path that is too long, is an error with the path in it and the remedy."""
+    with pytest.raises(SocketError, match=f"can't create the socket /.*{remedy}"):
         ListeningSocket(path)
 
 

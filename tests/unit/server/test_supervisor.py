@@ -315,6 +315,31 @@ def test_workers_end_when_the_supervisor_is_killed(start: Start, path: str) -> N
     assert worker_of(connect(path))
 
 
+def test_a_hang_up_ends_nothing(start: Start, path: str) -> None:
+    """SIGHUP, to all processes as when a terminal is closed, is told in the log; the same worker goes on serving."""
+    server = start("request_callout", "serve", "--socket", path)
+    server.wait_for("listening on")
+    os.killpg(server.process.pid, signal.SIGHUP)
+    server.wait_for("SIGHUP has no effect")
+    kong = connect(path)
+    assert kong.start({}) >= 0
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    assert "was killed by" not in server.log
+
+
+def test_a_socket_that_somebody_removed_is_told_once(start: Start, path: str) -> None:
+    """Nobody can connect any more, so the log says so at level critical, with what to do; SIGTERM is no such end."""
+    server = start("request_callout", "serve", "--socket", path)
+    server.wait_for("listening on")
+    os.unlink(path)
+    server.wait_for(f"CRITICAL somebody removed the socket {path}")
+    assert "start this server again" in server.log
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    assert server.log.count("somebody removed") == 1
+
+
 def test_first_workers_that_cannot_start_end_the_server(start: Start, path: str, tmp_path: Path) -> None:
     """Settings that the engine refuses: status 1, one line with the reason, and no file of a socket is left."""
     (tmp_path / "ca.pem").write_text("no certificate")

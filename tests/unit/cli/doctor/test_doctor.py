@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,34 @@ def test_the_embedded_gateway(tmp_path: Path) -> None:
     assert status == 0, findings
     assert findings["schema"]["level"] == "ok"
     assert findings["configurations"]["message"].startswith("none yet")
+
+
+def test_a_port_of_something_else_is_told_in_one_line() -> None:
+    """What greets with its own words, as SSH does, is told not to speak HTTP; its words are not repeated."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-x\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        status, findings, printed = examine(f"http://127.0.0.1:{other.getsockname()[1]}")
+        thread.join()
+    assert status == 2
+    assert findings["Admin API"]["message"] == "can't be reached: what listens there does not speak HTTP"
+    assert "SSH" not in printed
+
+
+def test_an_address_without_scheme_is_told_how_to_write_it() -> None:
+    """The address alone, as in kong.conf's admin_listen, is refused with an example."""
+    done = subprocess.run(
+        [sys.executable, "-m", "request_callout", "doctor", "--admin", "127.0.0.1:8001"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "write it as http://127.0.0.1:8001" in " ".join(done.stderr.split())
