@@ -29,13 +29,13 @@ test-compiled:
 	$(PYTHON) -m venv $(COMPILED)
 	$(COMPILED)/bin/python -m pip install --quiet --upgrade pip
 	mkdir $(COMPILED)/checkout
-	cp -R setup.py setup.cfg pyproject.toml README.md LICENSE schema examples request_callout tests bench $(COMPILED)/checkout
+	cp -R setup.py setup.cfg pyproject.toml README.md LICENSE schema examples docs request_callout tests bench $(COMPILED)/checkout
 	cd $(COMPILED)/checkout && REQUEST_CALLOUT_COMPILE=1 ../bin/python -m pip wheel --quiet --no-deps --wheel-dir .. .
 	rm -r $(COMPILED)/checkout/request_callout
 	$(COMPILED)/bin/python -m pip install -qq "$$(ls $(COMPILED)/*.whl)[test]"
 	cd $(COMPILED)/checkout && ../bin/python -m pytest --compiled -n auto -q \
 		tests/unit/pdk tests/unit/transport tests/unit/engine tests/unit/server tests/unit/security \
-		tests/conformance -k 'not (conformance and msgpack)'
+		tests/unit/telemetry tests/telemetry tests/unit/cli/explain tests/secrets tests/conformance -k 'not (conformance and msgpack)'
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -96,7 +96,8 @@ def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
                 return [_json(text)]
             except json.JSONDecodeError as error:
                 if strict_json:
-                    raise Unreadable(f"no valid JSON: {error.msg}", error.lineno, error.colno) from None
+                    message, position = _wrong_json(error)
+                    raise Unreadable(f"no valid JSON: {message}", *line_and_column(text, position)) from None
         return list(_yaml(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -112,6 +113,15 @@ def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
         raise Unreadable(message, *line_and_column(text, error.position)) from None
     except RecursionError:
         raise Unreadable("nested too deep", 1, 1) from None
+
+
+def _wrong_json(error: json.JSONDecodeError) -> tuple[str, int]:
+    """What is wrong and where: a comma too many is told by every Python as it is from 3.13 on."""
+    read = error.doc[: error.pos].rstrip()
+    kind = {"}": "object", "]": "array"}.get(error.doc[error.pos : error.pos + 1])
+    if kind is not None and read.endswith(","):
+        return f"Illegal trailing comma before end of {kind}", len(read) - 1
+    return error.msg, error.pos
 
 
 def line_and_column(text: str, index: int) -> tuple[int, int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -17,6 +20,17 @@ from request_callout.cli.demo.scenarios import SCENARIOS
 from request_callout.cli.demo.services import FIXED_PORTS, StandIns
 
 DEMO = [sys.executable, "-m", "request_callout", "demo"]
+
+
+@pytest.fixture
+def fixed_ports() -> Iterator[None]:
+    """The ports that ``demo`` prefers, for one test at a time, whichever process or checkout it runs in."""
+    shared = os.open(tempfile.gettempdir(), os.O_RDONLY)  # what all of them have; the lock leaves nothing behind
+    try:
+        fcntl.flock(shared, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(shared)
 
 
 @pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
@@ -48,6 +62,7 @@ main(["demo"])
     assert "2. FAILED  A token for the upstream; something else" in done.stdout
 
 
+@pytest.mark.usefixtures("fixed_ports")
 def test_demo_keeps_running_until_it_is_told_to_end() -> None:
     """With --keep the addresses answer until SIGTERM (or Ctrl-C), and then nothing is left."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -68,6 +83,7 @@ def test_demo_keeps_running_until_it_is_told_to_end() -> None:
         requests.get(urls[0], timeout=30)
 
 
+@pytest.mark.usefixtures("fixed_ports")
 def test_services_alone_say_when_a_port_is_taken() -> None:
     """With --services-only the ports are those of the examples; if one is taken that is said, with status 1."""
     with socket.socket() as other:

@@ -37,15 +37,18 @@ def test_it_has_the_shape_of_a_state_file(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("deck") is None, reason="deck is not installed")
-@pytest.mark.parametrize("name", NAMES)
-def test_deck_itself_takes_it(name: str, tmp_path: Path) -> None:
+def test_deck_itself_takes_them(tmp_path: Path) -> None:
     """``deck file validate`` and ``deck file render`` end with status 0, and what is rendered is a state file again."""
-    for action, *options in (("validate",), ("render", "--output-file", str(tmp_path / "rendered.yml"))):
-        done = subprocess.run(
-            ["deck", "file", action, *options, ROOT / name], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    again = subprocess.run(
-        ["deck", "file", "validate", tmp_path / "rendered.yml"], capture_output=True, text=True, timeout=60
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
+    rendered = tmp_path / "rendered.yml"
+    for name in NAMES:
+        deck("validate", ROOT / name)
+        deck("render", "--output-file", rendered, ROOT / name)
+        deck("validate", rendered)
+        rendered.unlink()
+
+
+def deck(action: str, *arguments: str | Path) -> None:
+    """Run ``deck file``; an assertion error tells what it has against a file."""
+    command = ["deck", "file", action, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -59,3 +59,24 @@ def test_a_greenlet_has_no_arguments_of_its_own(module: str) -> None:
         if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in {"spawn", "Greenlet"}:
             assert len(call.args) == 1, call.lineno
             assert not call.keywords, call.lineno
+
+
+def for_types_alone(tree: ast.Module) -> Iterator[str]:
+    """The names that a module imports under ``if TYPE_CHECKING``."""
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            for node in ast.walk(statement):
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    yield from (alias.asname or alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_fields_have_types_that_are_there(module: str) -> None:
+    """A dataclass has no field of a type that is imported for the type checker alone: compiled, it is looked up."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    absent = set(for_types_alone(tree))
+    for found in ast.walk(tree):
+        if isinstance(found, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in found.decorator_list):
+            fields = [statement for statement in found.body if isinstance(statement, ast.AnnAssign)]
+            named = {node.id for field in fields for node in ast.walk(field.annotation) if isinstance(node, ast.Name)}
+            assert not named & absent, found.name

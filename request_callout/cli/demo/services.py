@@ -313,6 +313,11 @@ class StandIns:
     async def _stop(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
+        # Handlers whose clients have gone are not waited for by that; the loop must not stop before they have ended.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _recorder(self, service: str) -> Middleware:
         latency_s = 0.0 if service == "upstream" else self._latency_s

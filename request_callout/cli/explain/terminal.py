@@ -46,7 +46,7 @@ def _one(explanation: Explanation, console: Console) -> None:
 
 def _picture(explanation: Explanation, console: Console) -> None:
     """The levels one below the other: what stands beside each other runs side by side."""
-    grid = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 1, 0, 0))
     for _ in range(3):
         grid.add_column()
     grid.add_column(overflow="fold")
@@ -75,7 +75,7 @@ def _heading(callout: Callout, console: Console) -> None:
 
 
 def _facts(found: Sequence[Fact], console: Console) -> None:
-    grid = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=_LABEL_WIDTH, style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, lines in found:

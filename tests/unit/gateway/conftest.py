@@ -91,11 +91,20 @@ def running(
                 loop,
             )
         finally:
-            wait(asyncio.run_coroutine_threadsafe(gateway.stop(), loop))
+            wait(asyncio.run_coroutine_threadsafe(stopped(gateway), loop))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def stopped(gateway: Gateway) -> None:
+    """Stop it, and wait for what it cancelled, as ``asyncio.run`` does: a task that never ends is an error in the log."""
+    await gateway.stop()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @pytest.fixture
