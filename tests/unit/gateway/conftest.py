@@ -99,7 +99,7 @@ def running(
 
 
 async def stopped(gateway: Gateway) -> None:
-    """Stop it, and wait for what it cancelled, as ``asyncio.run`` does: a task that never ends is an error in the log."""
+    """Stop it, and wait for what it cancelled, as ``asyncio.run`` does: a task that never ends is told in the log."""
     await gateway.stop()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
