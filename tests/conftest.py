@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 from request_callout import values
@@ -28,3 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--compiled") and not values.__file__.endswith(".so"):
         raise pytest.UsageError(f"not compiled: {values.__file__}")
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Fails a test that leaves this process logging more or less than before: the tests after it would differ."""
+    logger = logging.getLogger()
+    level = logger.level
+    yield
+    left = logger.level
+    logger.setLevel(level)
+    assert left == level, "the test changed the level of the root logger: what sets up a log runs in a process"
