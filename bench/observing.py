@@ -31,6 +31,7 @@ _SECRET = "not-so-secret-in-a-bench"
 _DEBUG = {"REQUEST_CALLOUT_DEBUG_SECRET": _SECRET}
 _WAYS = {
     _NOTHING: _Way(),
+    "no record for Kong's log": _Way(("--kong-log", "off")),
     "log at info": _Way(("--log-level", "info")),
     "log at info, JSON": _Way(("--log-level", "info", "--log-format", "json")),
     "metrics": _Way(("--metrics", "127.0.0.1:0")),
