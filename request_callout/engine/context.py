@@ -103,8 +103,9 @@ class Context:
 
     def _reach(self, path: Path) -> Value:
         """What is at a path of the callouts' contexts, with names as they stand there; None if there is nothing."""
-        if not self.scripted or self._lua is None:
-            record = self.records.get(str(path[1]))
+        name = str(path[1])
+        if not self.scripted or self._lua is None or name not in self._in_lua:
+            record = self.records.get(name)
             return None if record is None else _follow(record.table(), path[2:])
         names = [str(key) for key in takewhile(lambda key: isinstance(key, str), path)]
         return _follow(self._lua.get(tuple(names)), path[len(names) :])

@@ -349,6 +349,16 @@ def test_response_script_of_each_element(engine: Engine, access: Access) -> None
     assert items_of(kong)[0]["headers"] == {"content-type": "application/json"}
 
 
+def test_what_the_scripts_of_elements_left_is_answered(engine: Engine, access: Access) -> None:
+    """An answer without a script has the list of what the scripts have made of the responses."""
+    SendingDouble(engine, failing())
+    script = "local own = kong.ctx.shared.callouts.a; own.response = { path = own.response.body.path }"
+    respond = {"body": '{"all": "$(callouts.a.response.items)", "second": "$(callouts.a.response.items[2].path)"}'}
+    kong = access({"callouts": [each(response={"by_lua": script})], "upstream": {"respond": respond}})
+    assert kong.answer is not None
+    assert json.loads(kong.answer[1]) == {"all": [{"path": f"/p/{n}"} for n in (1, 2, 3)], "second": "/p/2"}
+
+
 def test_scripts_share_what_is_not_the_elements(engine: Engine, access: Access) -> None:
     """What scripts of elements do to other callouts and to the shared context is there for all after them."""
     SendingDouble(engine, failing())

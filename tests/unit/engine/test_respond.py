@@ -121,6 +121,22 @@ def test_what_a_script_left(answered: Any) -> None:
     assert value(answered, "$(callouts.a.mine[2])", script) == 2
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [(f"$({R}.body.name)", "Ida"), (f"$({R}.body)", BODY), (f"$({R}.headers.x_trace)", "t1"), (f"$({R}.no)", None)],
+)
+@pytest.mark.parametrize("place", ["request", "response"])
+def test_a_callout_after_one_with_a_script(access: Access, url: str, place: str, template: str, expected: Any) -> None:
+    """What a callout without a script says is found also where another one's script has run before it."""
+    parts: dict[str, Any] = {"request": {"url": f"{url}/"}, "response": {"body": {"decode": True}}}
+    first = {"name": "first", **{name: dict(part) for name, part in parts.items()}}
+    first[place]["by_lua"] = SCRIPT
+    body = json.dumps({"v": template, "first": "$(callouts.first.response.body.id)"})
+    kong = access({"callouts": [first, {"name": "a", **parts}], "upstream": {"respond": {"body": body}}})
+    assert kong.answer is not None
+    assert json.loads(kong.answer[1]) == {"v": expected, "first": 7}
+
+
 def test_a_script_that_answers_itself(answered: Any) -> None:
     """A script that exits has the last word."""
     kong = answered({"body": '"ours"'}, "kong.response.exit(202, 'theirs')")
