@@ -147,7 +147,7 @@ def _forwarded(callout: CompiledCallout) -> Iterator[Finding]:
             "warning",
             "forwards-credentials",
             path_of(callout, "request.headers.forward"),
-            f"the client's {' and '.join(sent)} go to {_host(callout.config.request.url)} too",
+            f"the client's {' and '.join(sent)} {'go' if len(sent) > 1 else 'goes'} to {_host(callout.config.request.url)} too",
             f"if that is not meant: headers.remove: [{', '.join(sent)}], or take single headers with expressions",
         )
 
