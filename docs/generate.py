@@ -52,8 +52,8 @@ column. Kong passes no environment to its `start_cmd`, so use options there. Gen
 _COMMANDS = """# Commands
 
 What `request-callout COMMAND --help` says, for each command. The status is 0 if all went well, 2 if the command line is
-wrong, and 1 otherwise, where a command says nothing else. Ctrl-C ends a command with status 130, but for those that run until they
-are ended (`serve`, `gateway`, `demo`, `trace`): these end with 0.
+wrong, and 1 otherwise, where a command says nothing else. Ctrl-C ends a command with status 130, but
+for those that run until they are ended (`serve`, `gateway`, `demo`, `trace`): these end with 0.
 """
 _PDK = """# Functions of the PDK
 

@@ -28,6 +28,38 @@ _FLAGS = (
 )
 
 
+_FAINT_TEXTS = """
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const pixel = (...colors) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const color of colors) { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); }
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = parts => {
+        const [r, g, b] = parts.map(part => part / 255)
+            .map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = node => {
+        const layers = [];
+        for (; node; node = node.parentElement) layers.unshift(getComputedStyle(node).backgroundColor);
+        return ['white', ...layers];
+    };
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const faint = [];
+    while (walker.nextNode()) {
+        const node = walker.currentNode.parentElement;
+        if (!walker.currentNode.textContent.trim() || node.closest('svg, script, style')) continue;
+        if (!node.getBoundingClientRect().width) continue;
+        const layers = behind(node);
+        const [one, other] = [light(pixel(...layers, getComputedStyle(node).color)), light(pixel(...layers))];
+        const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        if (contrast < 4.5) faint.push(node.outerHTML.slice(0, 80));
+    }
+    return faint;
+"""
+
+
 class Chromium:
     """One browser with one page at a time."""
 
@@ -64,6 +96,10 @@ class Chromium:
     def run(self, script: str) -> Any:
         """What a script in the page returns."""
         return self.driver.execute_script(script)
+
+    def faint_texts(self) -> list[str]:
+        """Texts with a contrast below 4.5 to what is behind them (WCAG 2.1, 1.4.3), but for those within pictures."""
+        return [str(text) for text in self.run(_FAINT_TEXTS)]
 
     def messages(self) -> list[str]:
         """What the page wrote to the console since the last time: errors, and what its policy refused, are there."""

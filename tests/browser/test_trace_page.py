@@ -194,3 +194,31 @@ def test_new_traces_do_not_take_the_place_of_the_shown_one(
     wait(chromium, "#list button", 2)
     assert title(chromium) == "GET /orders/1"
     assert chromium.driver.find_element(By.ID, "live").text == "live"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_their_background(
+    chromium: Chromium, page: str, ask: Callable[..., client.Answer], scheme: str
+) -> None:
+    """Every text has the contrast that WCAG wants, light and dark, those of results and of hidden secrets too."""
+    ask("/orders/1")
+    chromium.open(page, width=1400, height=1050, scheme="dark" if scheme == "dark" else "light")
+    for row in wait(chromium, ".callout", 4)[:3]:
+        row.click()
+    wait(chromium, ".more:not([hidden]) .gone")
+    wait(chromium, "#trace .chip", 4)
+    assert chromium.faint_texts() == []
+
+
+def test_the_page_fits_a_phone(chromium: Chromium, page: str, ask: Callable[..., client.Answer]) -> None:
+    """Nothing of a trace is cut off at the right, with requests and responses open."""
+    ask("/orders/1")
+    chromium.open(page, width=375, height=800)
+    for row in wait(chromium, ".callout", 4)[:3]:
+        row.click()
+    wait(chromium, ".more:not([hidden]) .message", 2)
+    assert chromium.overflow() <= 0
+    beyond = (
+        "[...document.querySelectorAll('#trace *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    assert chromium.run(f"return {beyond}.map(one => one.outerHTML.slice(0, 80))") == []

@@ -143,11 +143,12 @@ def _forwarded(callout: CompiledCallout) -> Iterator[Finding]:
     own = {name.lower() for name, _ in callout.headers.custom}
     sent = [name for name in sent if name.lower() not in own]
     if sent:
+        verb = "go" if len(sent) > 1 else "goes"
         yield Finding(
             "warning",
             "forwards-credentials",
             path_of(callout, "request.headers.forward"),
-            f"the client's {' and '.join(sent)} {'go' if len(sent) > 1 else 'goes'} to {_host(callout.config.request.url)} too",
+            f"the client's {' and '.join(sent)} {verb} to {_host(callout.config.request.url)} too",
             f"if that is not meant: headers.remove: [{', '.join(sent)}], or take single headers with expressions",
         )
 
