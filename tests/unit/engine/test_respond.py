@@ -129,12 +129,11 @@ def test_what_a_script_left(answered: Any) -> None:
 def test_a_callout_after_one_with_a_script(access: Access, url: str, place: str, template: str, expected: Any) -> None:
     """What a callout without a script says is found also where another one's script has run before it."""
     parts: dict[str, Any] = {"request": {"url": f"{url}/"}, "response": {"body": {"decode": True}}}
-    first = {"name": "first", **{name: dict(part) for name, part in parts.items()}}
-    first[place]["by_lua"] = SCRIPT
+    first = {"name": "first", **parts, place: {**parts[place], "by_lua": SCRIPT}}
     body = json.dumps({"v": template, "first": "$(callouts.first.response.body.id)"})
     kong = access({"callouts": [first, {"name": "a", **parts}], "upstream": {"respond": {"body": body}}})
     assert kong.answer is not None
-    assert json.loads(kong.answer[1]) == {"v": expected, "first": 7}
+    assert json.loads(kong.answer[1] or b"") == {"v": expected, "first": 7}
 
 
 def test_a_script_that_answers_itself(answered: Any) -> None:
