@@ -75,10 +75,7 @@ def _owner(where: str, read: CompiledCallout) -> str | None:
 
 
 def _used(subject: Subject) -> dict[str, list[tuple[str, Expression]]]:
-    """The bodies and headers that expressions read, by callout: where, and by which expression.
-
-    Those in the body of ``respond`` are left out: it says itself when something is missing.
-    """
+    """The bodies and headers that expressions read, by callout: where, and by which expression."""
     found: dict[str, list[tuple[str, Expression]]] = {}
     own = {callout.name: path_of(callout, "") for callout in subject.callouts}
     for text in (*(text for callout in subject.callouts for text in callout.texts), *subject.upstream.texts):
@@ -86,7 +83,7 @@ def _used(subject: Subject) -> dict[str, list[tuple[str, Expression]]]:
             name = str(use.path[1])
             is_own = text.where.startswith(own.get(name, "\0"))
             is_result = use.path[2:3] == ("response",) and use.path[3:4] != ("status",)
-            if is_result and not is_own and not text.where.startswith(_BODY_OF_RESPOND):
+            if is_result and not is_own:
                 found.setdefault(name, []).append((text.where, part))
     return found
 
@@ -95,7 +92,9 @@ def _fail_open(callout: CompiledCallout, used: list[tuple[str, Expression]]) -> 
     policy = callout.config.request.error
     if policy.on_error != "continue" or callout.fallback is not None:
         return
-    where = next((where for where, part in used if not _is_guarded(part)), None)
+    # The body of ``respond`` is left out: it has null for what is missing, and says so.
+    outside = ((where, part) for where, part in used if not where.startswith(_BODY_OF_RESPOND))
+    where = next((where for where, part in outside if not _is_guarded(part)), None)
     if where is not None:
         yield Finding(
             "warning",

@@ -106,6 +106,15 @@ def test_any_status_is_a_success() -> None:
     assert explained(config)["warnings"] == []
 
 
+def test_any_status_in_an_answer_without_a_script() -> None:
+    """An answer made of a result whatever its status is told too: a 500 with JSON would stand in it."""
+    respond = {"body": '{"id": "$(callouts.a.response.body.id)"}'}
+    config = {"callouts": [callout(response=DECODED)], "upstream": {"respond": respond}, "deadline_ms": 1000}
+    assert [one["code"] for one in explained(config)["warnings"]] == ["any-status"]
+    config = {**config, "callouts": [callout(response=DECODED, **STATUSES)]}
+    assert explained(config)["warnings"] == []
+
+
 def test_the_sequence_that_a_script_makes_has_a_way_out() -> None:
     """The advice names who could run side by side, and the depends_on with what the script reads."""
     script = "local x = kong.ctx.shared.callouts.a.response.body"
@@ -117,7 +126,7 @@ def test_the_sequence_that_a_script_makes_has_a_way_out() -> None:
 
 EXAMPLES = {
     "aggregation": "no-timeouts",
-    "aggregation-respond": "no-timeouts",
+    "aggregation-respond": "no-timeouts any-status",
     "auth-gate": "",
     "circuit-breaker": "no-timeouts breaker-without-timeouts",
     "conditional-callout": "no-timeouts unescaped-in-url any-status",
@@ -136,7 +145,7 @@ EXAMPLES = {
     "oauth2-client-credentials": "no-timeouts any-status",
     "orchestration": "no-timeouts any-status",
     "orchestration-respond": "no-timeouts any-status",
-    "partial-answer": "no-timeouts",
+    "partial-answer": "no-timeouts any-status",
     "redirect-and-gzip": "no-timeouts any-status",
     "redis-cache": "plain-secret no-timeouts any-status",
     "request-collapsing": "no-timeouts",
@@ -145,7 +154,7 @@ EXAMPLES = {
     "stale-if-error": "no-timeouts",
     "target-routing": "no-timeouts unescaped-in-url any-status",
     "token-injection": ", ".join(["no-timeouts any-status"] * 3),
-    "xml": "no-timeouts",
+    "xml": "no-timeouts any-status",
 }
 """What each example deserves: they show one thing each, and leave timeouts and statuses out."""
 
