@@ -92,9 +92,10 @@ class Circuit:
             self._probing -= 1
 
     def forgotten(self) -> None:
-        """Nobody asks for this circuit again."""
+        """Nobody asks for this circuit again; what calls that are still under way make of it, nobody is told."""
         if self._told is not None:
             self._told(self.state, None)
+            self._told = None
 
     def _is_too_much(self) -> bool:
         settings, window = self._settings, self._window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given
@@ -190,3 +191,22 @@ def test_the_number_of_circuits_is_bounded() -> None:
     assert len(circuits) == 3
     assert circuits.of("http://a:80", settings()) is kept[0]
     assert circuits.of("http://b:80", settings()) is not kept[1]
+
+
+def test_a_circuit_that_is_forgotten_leaves_no_count_behind() -> None:
+    """Who adds up the changes has a count for each circuit there is, also if a call outlasts that of its target."""
+    circuits = Circuits(most=1)
+    states: Counter[str | None] = Counter()
+
+    def told(target: str, before: str | None, after: str | None) -> None:
+        states.subtract([before])
+        states.update([after])
+
+    circuits.told = told
+    forgotten = circuits.of("http://a:80", settings(failures=1))
+    assert forgotten.let_through(0.0)
+    circuits.of("http://b:80", settings())
+    forgotten.failed(forgotten.period, 0.0)
+    del states[None]
+    assert +states == {"closed": 1}
+    assert min(states.values()) >= 0
