@@ -88,7 +88,7 @@ class Watch(Protocol):
         """A Redis failed; of the kind ``down`` it is not used until it answers."""
 
     def redis_answers(self, target: str) -> None:
-        """A Redis is used again."""
+        """A Redis is used again, or by nobody any more."""
 
 
 def result_of(call: Call) -> Result:

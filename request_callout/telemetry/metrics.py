@@ -101,7 +101,7 @@ class Metrics:
             self.cells[self.values.cell(families.REDIS_DOWN, target)] = 1.0
 
     def redis_answers(self, target: str) -> None:
-        """A Redis can be used."""
+        """A Redis can be used, or nobody uses it any more."""
         self.cells[self.values.cell(families.REDIS_DOWN, target)] = 0.0
 
     def _count(self, family: Family, *labels: str) -> None:

@@ -22,7 +22,7 @@ class Watch(Protocol):
         """Trouble of this kind."""
 
     def redis_answers(self, target: str) -> None:
-        """It can be used again."""
+        """It can be used again, or nobody uses it any more."""
 
 
 class Reports:
@@ -41,16 +41,21 @@ class Reports:
         self._clock = clock
         self._told_at: dict[Kind, float] = {}
         self._not_over: set[Kind] = set()
+        self._is_down = False
 
     def down(self, error: Exception) -> None:
         """It can't be used."""
+        self._is_down = True
         self._trouble("down", "is not used until it answers again: %s", reason_of(error, self._secrets))
 
     def answers(self) -> None:
         """It can be used again."""
         self._over("down", "answers again")
-        if self._watch is not None:
-            self._watch.redis_answers(self.address)
+        self._down_no_more()
+
+    def forgotten(self) -> None:
+        """Nobody uses it any more: whoever watches must not take it for down for ever."""
+        self._down_no_more()
 
     def refuses_writes(self, error: Exception) -> None:
         """It can be read only."""
@@ -67,6 +72,11 @@ class Reports:
     def value(self, message: str, *args: object) -> None:
         """A value was not kept, or can't be read."""
         self._trouble("value", message, *args)
+
+    def _down_no_more(self) -> None:
+        if self._is_down and self._watch is not None:
+            self._watch.redis_answers(self.address)
+        self._is_down = False
 
     def _trouble(self, kind: Kind, message: str, *args: object) -> None:
         if self._watch is not None:

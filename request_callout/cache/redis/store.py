@@ -103,7 +103,7 @@ class RedisStore:
 
     def ending(self) -> Callable[[], None]:
         """What closes all connections; it does not hold the store."""
-        return partial(_end, self._circuit, self._client)
+        return partial(_end, self._circuit, self._client, self._reports)
 
     def _is_left_over(self, name: str) -> bool:
         token = self._client.get(name)
@@ -185,8 +185,9 @@ def _given_at(token: bytes) -> float:
     return given_at
 
 
-def _end(circuit: Circuit, client: RedisClient) -> None:
+def _end(circuit: Circuit, client: RedisClient, reports: Reports) -> None:
     circuit.stop()
+    reports.forgotten()
     client.close()
 
 

@@ -75,6 +75,32 @@ def test_a_store_that_probes_is_not_kept_by_it(stores: RedisStores) -> None:
         until(lambda: circuit._prober is None or circuit._prober.dead, "the probing to end")
 
 
+class Watching:
+    """Which Redis is down, as it is told."""
+
+    def __init__(self) -> None:
+        self.down: dict[str, bool] = {}
+
+    def redis_failed(self, target: str, kind: str) -> None:
+        if kind == "down":
+            self.down[target] = True
+
+    def redis_answers(self, target: str) -> None:
+        self.down[target] = False
+
+
+def test_a_redis_that_nobody_uses_any_more_is_not_down(stores: RedisStores) -> None:
+    """Who mends an outage by another configuration is told no longer that the Redis of the old one is down."""
+    watching = stores.watch = Watching()
+    with Pretender(None) as nobody:
+        store = stores.of(settings(nobody.port))
+        assert store.get("k") is None
+        assert list(watching.down.values()) == [True]
+        del store
+        gc.collect()
+        until(lambda: list(watching.down.values()) == [False], "the Redis to be told of no more")
+
+
 def test_close_closes_all(server: RedisServer) -> None:
     """After close there are no connections, and the stores keep nothing."""
     stores = RedisStores()
