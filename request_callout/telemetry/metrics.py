@@ -46,7 +46,6 @@ class Metrics:
         self._cpu = values.cell(families.WORKER_CPU, worker)
         self._memory = values.cell(families.WORKER_MEMORY, worker)
         self._plugins: dict[str, _Plugin] = {}
-        self._down: dict[str, int] = {}
 
     def follow(self, engine: Engine) -> None:
         """Count what belongs to no one request, too."""
@@ -201,7 +200,7 @@ class _Request:
             cells[counted.look_up(call.cache)] += 1.0
         if call.attempts > 1 and call.began:
             cells[counted.retries] += len(call.record.retries)
-        if call.result == "script_error" and (call.index is not None or call.callout.items is None):
+        if call.result == "script_error" and call.kept is None:  # else that of an element, which was told itself
             self._script_error("callout")
 
     def end(self, answer: Answer | None) -> None:
