@@ -42,7 +42,11 @@ class Exposition(Collector):
             yield _metric(family, sums[family.name])
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request."""
+        """Answer a request; one with HEAD without the body."""
+        body = self._answer(environ, start_response)
+        return () if environ.get("REQUEST_METHOD") == "HEAD" else body
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path not in ("/metrics", "/healthz"):
             start_response("404 Not Found", _PLAIN)

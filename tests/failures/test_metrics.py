@@ -17,7 +17,7 @@ import pytest
 from request_callout.telemetry.families import FAMILIES
 from tests.conformance.callee import PATIENCE_S, Callee, Reply
 from tests.failures.scrape import OPEN_METRICS, Scrape, address_in, get, scraped
-from tests.failures.stage import CLIENTS, PluginServer, until
+from tests.failures.stage import CLIENTS, PluginServer
 from tests.servers.redis_server import HOST, running
 from tests.unit.server.kong_side import Closed, KongSide
 from tests.unit.server.processes import connect
@@ -208,7 +208,7 @@ def test_health_tells_whether_there_are_workers(server: PluginServer, address: s
     assert get(address, method="POST").status == 405
     os.kill(server.workers()[0], signal.SIGKILL)
     os.kill(server.workers()[1], signal.SIGKILL)
-    until(lambda: Scrape(address).sum("workers") == 2, "there are workers again")
+    scraped(address, lambda one: one.sum("worker_restarts_total") == 2 and one.sum("workers") == 2, "two new workers")
     assert get(address, "/healthz").status == 200
 
 

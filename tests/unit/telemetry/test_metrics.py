@@ -11,6 +11,7 @@ import pytest
 
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine
+from request_callout.telemetry import families
 from request_callout.telemetry.exposition import Exposition
 from request_callout.telemetry.metrics import Metrics
 from request_callout.telemetry.shared_values import SharedValues
@@ -182,6 +183,31 @@ def test_what_was_under_way_in_a_worker_that_died_is_lost(counted: Counted, call
     assert counted.told("events_in_flight") == counted.told("attempts_in_flight") == {}
     callee.gate.set()
     waiting.join()
+
+
+def asked(values: SharedValues, method: str, path: str) -> tuple[str, bytes]:
+    """Status and body of an answer."""
+    started: list[str] = []
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
+    body = Exposition([values], "1")(environ, lambda status, headers: started.append(status))
+    return started[0], b"".join(body)
+
+
+def test_a_server_without_workers_is_down() -> None:
+    """/healthz is 503 until a worker takes requests."""
+    values = SharedValues()
+    assert asked(values, "GET", "/healthz") == ("503 Service Unavailable", b'{"status": "down", "workers": 0}\n')
+    values.cells[values.cell(families.WORKERS)] = 1.0
+    assert asked(values, "GET", "/healthz") == ("200 OK", b'{"status": "ok", "workers": 1}\n')
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/else"])
+def test_head_has_no_body(path: str) -> None:
+    """HEAD is answered as GET but without the body: on a kept connection it would be taken for the next answer."""
+    values = SharedValues()
+    status, body = asked(values, "GET", path)
+    assert body
+    assert asked(values, "HEAD", path) == (status, b"")
 
 
 def test_memory_and_cpu_are_those_of_the_process(counted: Counted) -> None:
