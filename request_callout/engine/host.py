@@ -65,7 +65,7 @@ class ScriptHost:
         """Make one PDK call; see ``request_callout.lua.host.Host``."""
         value = self._called(method, args)
         if value is not None:
-            self._run.told.append((method, args, value))
+            self._run.hear(method, args, value)
         return value
 
     def _called(self, method: str, args: Sequence[Value]) -> Value:

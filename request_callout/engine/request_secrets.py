@@ -8,7 +8,7 @@ the values of the client's query.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
@@ -21,8 +21,8 @@ from request_callout.values import Value, raw
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
 
-Told: TypeAlias = "tuple[str, Sequence[Value], Value]"
-"""A PDK call of a script, its arguments, and what it gave."""
+Told: TypeAlias = "dict[tuple[str, str | None], list[Value]]"
+"""What calls of the PDK gave to scripts, by the method and what it was asked for by name."""
 
 _DEEPEST = 20
 _LONGEST_BODY = 256 * 1024
@@ -57,18 +57,21 @@ def _of_callouts(run: Run) -> Iterator[str]:
         yield from _named(record.table(secrets=False))
 
 
-def _of_calls(told: Iterable[Told]) -> Iterator[str]:
-    for method, args, value in told:
-        if method in _QUERIES:
-            yield from _in_query(value) if method == "kong.request.get_raw_query" else _texts(value)
-        elif method in _PATHS and isinstance(value, str):
-            yield from _in_query(value.partition("?")[2])
-        elif isinstance(value, str) and args and isinstance(args[0], str):
-            yield from _named({args[0]: value})
-        elif isinstance(value, str):
-            yield from secrets_in_body(raw(value))
-        else:
-            yield from _named(value)
+def _of_calls(told: Told) -> Iterator[str]:
+    for (method, about), values in told.items():
+        for value in values:
+            yield from _of_call(method, about, value)
+
+
+def _of_call(method: str, about: str | None, value: Value) -> Iterator[str]:
+    if method in _QUERIES:
+        yield from _in_query(value) if method == "kong.request.get_raw_query" else _texts(value)
+    elif method in _PATHS and isinstance(value, str):
+        yield from _in_query(value.partition("?")[2])
+    elif isinstance(value, str):
+        yield from secrets_in_body(raw(value)) if about is None else _named({about: value})
+    else:
+        yield from _named(value)
 
 
 def _named(value: Value, depth: int = 0) -> Iterator[str]:

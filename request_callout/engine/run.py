@@ -74,7 +74,7 @@ class Run:
         self.script_failed = False
         self.observed: Sequence[ObservedRequest] = ()
         self.origin: Run | None = None
-        self.told: list[Told] = []
+        self.told: Told = {}
         self._log: RequestLog | None = None
 
     @property
@@ -130,6 +130,13 @@ class Run:
         observed, self.observed = self.observed, ()
         for one in observed:
             one.end(answer)
+
+    def hear(self, method: str, args: Sequence[Value], value: Value) -> None:
+        """Keep what a script was told; a body that it asks for again and again is kept once."""
+        about = args[0] if args and isinstance(args[0], str) else None
+        values = self.told.setdefault((method, about), [])
+        if not values or values[-1] != value:
+            values.append(value)
 
     def concealed(self, reason: str) -> str:
         """Why something failed, without the secrets of the request that a script or an expression may have quoted."""

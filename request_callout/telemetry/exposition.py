@@ -43,28 +43,25 @@ class Exposition(Collector):
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request; one with HEAD without the body."""
-        body = self._answer(environ, start_response)
-        return () if environ.get("REQUEST_METHOD") == "HEAD" else body
+        status, headers, body = self._answer(environ)
+        start_response(status, [*headers, ("Content-Length", str(len(body)))])
+        return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _answer(self, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
         path = environ.get("PATH_INFO", "")
         if path not in ("/metrics", "/healthz"):
-            start_response("404 Not Found", _PLAIN)
-            return [b"/metrics or /healthz\n"]
+            return "404 Not Found", _PLAIN, b"/metrics or /healthz\n"
         if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
-            start_response("405 Method Not Allowed", [*_PLAIN, ("Allow", "GET, HEAD")])
-            return [b"GET or HEAD\n"]
+            return "405 Method Not Allowed", [*_PLAIN, ("Allow", "GET, HEAD")], b"GET or HEAD\n"
         if path == "/healthz":
-            return self._health(start_response)
+            return self._health()
         encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        body = encode(self._registry)
-        start_response("200 OK", [("Content-Type", content_type)])
-        return [body]
+        return "200 OK", [("Content-Type", content_type)], encode(self._registry)
 
-    def _health(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _health(self) -> tuple[str, list[tuple[str, str]], bytes]:
         workers = int(sum(self._sums()[WORKERS.name].get((), (0.0,))))
-        start_response("200 OK" if workers else "503 Service Unavailable", _JSON)
-        return [json.dumps({"status": "ok" if workers else "down", "workers": workers}).encode() + b"\n"]
+        told = json.dumps({"status": "ok" if workers else "down", "workers": workers}).encode() + b"\n"
+        return "200 OK" if workers else "503 Service Unavailable", _JSON, told
 
     def _sums(self) -> dict[str, dict[tuple[str, ...], tuple[float, ...]]]:
         sums: dict[str, dict[tuple[str, ...], tuple[float, ...]]] = {name: {} for name in FAMILIES}

@@ -11,6 +11,8 @@ import pytest
 
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine
+from request_callout.engine.client import Part
+from request_callout.engine.run import Run
 from tests.unit.engine.gevent_callee import Callee, Reply
 from tests.unit.engine.kong_double import KongDouble
 
@@ -37,6 +39,7 @@ def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
     event = KongDouble(
         kong__request__get_header=lambda name: HEADERS.get(name),
         kong__request__get_headers=lambda *_: dict(HEADERS),
+        kong__request__get_path_with_query=f"/p?id={SECRET}",
         kong__request__get_raw_query=f"id={SECRET}&tab=2",
         kong__request__get_raw_body=f"password={SECRET}&about=acme".encode(),
         kong__client__get_credential={"id": "7", "key": SECRET},
@@ -58,11 +61,13 @@ def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
         "kong.request.get_header('cookie'):match('session=(.+)')",
         "kong.request.get_headers()['x-api-key'][1]",
         "kong.request.get_raw_query()",
+        "kong.request.get_path_with_query()",
         "kong.request.get_raw_body()",
         "kong.client.get_credential().key",
         "kong.ctx.shared.given.token",
         "kong.ctx.shared.callouts.a.response.body.deep[1].refresh_token",
         "ngx.escape_uri(kong.request.get_header('authorization'))",
+        "kong.request.get_header('authorization'):lower()",
     ],
 )
 def test_what_a_script_throws_has_no_secret(callee: Callee, caplog: pytest.LogCaptureFixture, value: str) -> None:
@@ -79,7 +84,7 @@ def test_what_a_script_throws_has_no_secret(callee: Callee, caplog: pytest.LogCa
     assert "acme has no right: " in log
     assert "***" in log
     assert SECRET not in log
-    assert USER not in log
+    assert USER.lower() not in log.lower()
 
 
 @pytest.mark.parametrize("part", ["scheme", "host", "port"])
@@ -89,3 +94,48 @@ def test_a_target_that_is_none_is_not_quoted_with_secrets(caplog: pytest.LogCapt
     log = told({"callouts": [], "upstream": {"target": target}}, caplog)
     assert f"target.{part}" in log
     assert SECRET not in log
+
+
+@pytest.mark.parametrize("value", [f"'{SECRET}'", f"'user:{SECRET}'"])
+def test_the_password_in_credentials_is_a_secret_by_itself(
+    callee: Callee, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    """Of basic authentication the password alone is hidden too, where nothing but the header has told it."""
+    caplog.set_level(logging.DEBUG)
+    event = KongDouble(kong__request__get_header=lambda name: HEADERS["authorization"])
+    engine = Engine(Settings(deadline_ms=5_000))
+    by_lua = f"kong.request.get_header('authorization')\nerror('not allowed: ' .. {value})"
+    engine.instance({"__plugin_id": "p", "callouts": [], "upstream": {"by_lua": by_lua}}).access(event)
+    engine.close()
+    assert "not allowed: " in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_what_a_script_asks_for_again_is_kept_once(callee: Callee) -> None:
+    """Calls of the PDK for each element of a list do not add up to so many copies of the client's body."""
+    runs: list[Run] = []
+
+    class Keeping:
+        reads: tuple[Part, ...] = ()
+
+        def begin(self, run: Run) -> None:
+            runs.append(run)
+
+        def close(self) -> None:
+            """Nothing is kept open."""
+
+    script = "kong.request.get_raw_body()\nkong.request.get_header('x-tenant')\nkong.request.get_raw_body()"
+    items = "$({1, 2, 3, 4, 5, 6, 7, 8})"
+    engine = Engine(Settings(deadline_ms=5_000), observers=[Keeping()])
+    a = {"name": "a", "for_each": {"items": items}, "request": {"url": callee.url, "by_lua": script}}
+    instance = engine.instance({"__plugin_id": "p", "callouts": [a]})
+    instance.access(
+        KongDouble(kong__request__get_raw_body=lambda: b"x" * 1000, kong__request__get_header=lambda name: "acme")
+    )
+    engine.close()
+    assert len(callee.asked) == 8
+    [run] = runs
+    assert run.told == {
+        ("kong.request.get_raw_body", None): ["x" * 1000],
+        ("kong.request.get_header", "x-tenant"): ["acme"],
+    }

@@ -185,29 +185,31 @@ def test_what_was_under_way_in_a_worker_that_died_is_lost(counted: Counted, call
     waiting.join()
 
 
-def asked(values: SharedValues, method: str, path: str) -> tuple[str, bytes]:
-    """Status and body of an answer."""
-    started: list[str] = []
+def asked(values: SharedValues, method: str, path: str) -> tuple[str, dict[str, str], bytes]:
+    """Status, headers and body of an answer."""
+    started: list[Any] = []
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-    body = Exposition([values], "1")(environ, lambda status, headers: started.append(status))
-    return started[0], b"".join(body)
+    body = Exposition([values], "1")(environ, lambda *answer: started.extend(answer))
+    return started[0], dict(started[1]), b"".join(body)
 
 
 def test_a_server_without_workers_is_down() -> None:
     """/healthz is 503 until a worker takes requests."""
     values = SharedValues()
-    assert asked(values, "GET", "/healthz") == ("503 Service Unavailable", b'{"status": "down", "workers": 0}\n')
+    status, _, body = asked(values, "GET", "/healthz")
+    assert (status, body) == ("503 Service Unavailable", b'{"status": "down", "workers": 0}\n')
     values.cells[values.cell(families.WORKERS)] = 1.0
-    assert asked(values, "GET", "/healthz") == ("200 OK", b'{"status": "ok", "workers": 1}\n')
+    status, _, body = asked(values, "GET", "/healthz")
+    assert (status, body) == ("200 OK", b'{"status": "ok", "workers": 1}\n')
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/else"])
 def test_head_has_no_body(path: str) -> None:
     """HEAD is answered as GET but without the body: on a kept connection it would be taken for the next answer."""
     values = SharedValues()
-    status, body = asked(values, "GET", path)
-    assert body
-    assert asked(values, "HEAD", path) == (status, b"")
+    status, headers, body = asked(values, "GET", path)
+    assert headers["Content-Length"] == str(len(body)) != "0"
+    assert asked(values, "HEAD", path) == (status, headers, b"")
 
 
 def test_memory_and_cpu_are_those_of_the_process(counted: Counted) -> None:
