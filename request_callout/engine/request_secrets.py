@@ -84,7 +84,7 @@ def _named(value: Value, depth: int = 0) -> Iterator[str]:
         for name, one in value.items():
             if name in secret:
                 for text in _texts(one):
-                    yield from _in_header(text)
+                    yield from secrets_in_header(text)
             else:
                 yield from _named(one, depth + 1)
     elif isinstance(value, str) and depth:
@@ -125,7 +125,7 @@ def secrets_in_query(raw_query: str) -> Iterator[str]:
             yield from _named({name: value})
 
 
-def _in_header(value: str) -> Iterator[str]:
+def secrets_in_header(value: str) -> Iterator[str]:
     """All of a value, and what of it may be quoted without the rest: after a scheme, in a cookie, in Base64."""
     yield value
     yield from (pair.partition("=")[2].strip().strip('"') for pair in value.split(";") if "=" in pair)

@@ -8,14 +8,13 @@ wherever they are repeated. Queries show their names only, as everywhere in logs
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 from request_callout.engine import json
-from request_callout.engine.request_secrets import secrets_in_body, secrets_in_query
+from request_callout.engine.request_secrets import secrets_in_body, secrets_in_header, secrets_in_query
 from request_callout.engine.secret_names import WORDS, is_secret, secret_members
 from request_callout.engine.sharing import shown_url
 from request_callout.values import Value
@@ -74,7 +73,7 @@ class Mask:
         """Learn the values of those headers that are secrets, with what is in them."""
         for name, value in _lines(headers):
             if is_secret(name):
-                for secret in _in_header(name.lower(), value):
+                for secret in secrets_in_header(value):
                     self.learn(secret)
 
     def learn_message(self, query: str, headers: Headers, body: bytes | None) -> None:
@@ -193,21 +192,3 @@ def _lines(headers: Headers) -> Iterator[tuple[str, str]]:
 def _named(piece: str) -> str:
     name, equals, _ = piece.partition("=")
     return f"{name}={HIDDEN}" if equals else name
-
-
-def _in_header(name: str, value: str) -> Iterator[str]:
-    """The secrets in the value of such a header: all of it, and what may be repeated elsewhere without the rest."""
-    yield value
-    if "cookie" in name:
-        pairs = (pair.partition("=") for pair in value.split(";"))
-        yield from (one.strip().strip('"') for _, equals, one in pairs if equals)
-        return
-    scheme, _, rest = value.partition(" ")
-    if not rest:
-        return
-    yield rest.strip()
-    if scheme.lower() == "basic":
-        try:
-            yield b64decode(rest.strip()).decode().partition(":")[2]
-        except ValueError:
-            return
