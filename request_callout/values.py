@@ -29,3 +29,12 @@ def text(data: bytes) -> str:
 def raw(value: str) -> bytes:
     """The bytes of a text made by ``text``."""
     return value.encode("utf-8", "surrogateescape")
+
+
+def printable(value: str) -> str:
+    """A text on one line that does nothing to a terminal or a log: all else in it as Python's escapes."""
+    return value if value.isprintable() else "".join(map(_printable, value))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

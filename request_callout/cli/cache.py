@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from request_callout.cli.cache_entries import HEADINGS, lines, printable, row, summary, whole
+from request_callout.cli.cache_entries import HEADINGS, lines, row, summary, whole
 from request_callout.cli.redis_address import URL_VARIABLE, from_file, from_url
+from request_callout.values import printable
 
 if TYPE_CHECKING:
     from request_callout.cache.redis.clients import RedisClient

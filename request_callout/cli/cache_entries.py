@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from request_callout.values import printable
+
 if TYPE_CHECKING:
     from request_callout.cache.redis.entries import Entry
 
@@ -86,15 +88,6 @@ def lines(entry: Entry) -> Iterator[str]:
         yield f"({len(response.raw_body)} bytes that are no text; --json has them)"
     elif body:
         yield from map(printable, body.split("\n"))
-
-
-def printable(text: str) -> str:
-    """A text that does nothing to a terminal."""
-    return text if text.isprintable() else "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _state(entry: Entry) -> str:

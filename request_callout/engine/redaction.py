@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from request_callout.engine.query import split_url
 from request_callout.engine.sharing import shown_url
+from request_callout.values import printable
 
 _SHORT_SECRET = 3
 
@@ -33,9 +34,4 @@ class Redaction:
 
     def line(self, line: str) -> str:
         """A text without the secrets, and on one line whatever is in it."""
-        line = self.text(line)
-        return line if line.isprintable() else "".join(map(_printable, line))
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        return printable(self.text(line))

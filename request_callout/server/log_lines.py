@@ -11,6 +11,8 @@ import logging
 import time
 from typing import Any, Literal
 
+from request_callout.values import printable
+
 Format = Literal["text", "json"]
 
 _MAX_LENGTH = 4096
@@ -43,9 +45,7 @@ class LineFormatter(logging.Formatter):
                 value = fields.get(name)
                 if value is not None:
                     line += f" {name}={value}"
-        line = _bounded(line, _MAX_LENGTH)
-        if not line.isprintable():
-            line = "".join(map(_printable, line))
+        line = printable(_bounded(line, _MAX_LENGTH))
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line
@@ -101,7 +101,3 @@ def formatter(style: Format, process_name: str | None = None) -> logging.Formatt
 
 def _bounded(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.text import Text
 
+from request_callout.values import printable
+
 _RESULTS = {
     "ok": "green",
     "skipped": "bright_black",
@@ -56,7 +58,4 @@ def number(value: Any) -> float:
 
 def plain(value: Any) -> str:
     """A text as a terminal may have it: nothing in it moves the cursor or changes colours."""
-    text = "" if value is None else str(value)
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "" if value is None else printable(str(value))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from request_callout import __version__
 from request_callout.cli.validate.checking import Checked, Finding
 from request_callout.cli.validate.rules import RULES
+from request_callout.values import printable
 
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _GITHUB_LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
@@ -34,7 +35,7 @@ def as_text(results: Sequence[Checked], style: Style) -> str:
         lines += [_line(finding) for finding in result.findings]
         if not (style.quiet or result.count("error", "warning") or (result.findings and not result.configurations)):
             word = style.good if result.configurations else _NOTHING
-            lines.append(f"{_printable(result.file)}: {word}")
+            lines.append(f"{printable(result.file)}: {word}")
     summary = _summary(results)
     return "".join(f"{line}\n" for line in [*lines, *([summary] if summary else [])])
 
@@ -106,15 +107,7 @@ def _told(finding: Finding) -> str:
 def _line(finding: Finding) -> str:
     place = f":{finding.place.line}:{finding.place.column}" if finding.place else ""
     level = "" if finding.problem.level == "error" else f"{finding.problem.level}: "
-    return _printable(f"{finding.file}{place}: {level}{_told(finding)} [{finding.problem.rule}]")
-
-
-def _printable(line: str) -> str:
-    """A line that stays one, whatever a file has in its names and values."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for character in line
-    )
+    return printable(f"{finding.file}{place}: {level}{_told(finding)} [{finding.problem.rule}]")
 
 
 def _summary(results: Sequence[Checked]) -> str:
