@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -195,6 +196,7 @@ def test_the_name_of_a_plugins_own_route_is_asked_for_once_in_a_while(
         asked.append(len(kong.written("kong.router.get_route")))
         assert kong.exchanges == 0
     assert asked == [1, 0, 0]
+    assert 0 < instance.route_until - time.monotonic() <= 60
     assert [record.fields["route"] for record in caplog.records if hasattr(record, "fields")] == ["named"] * 3
 
 
@@ -206,3 +208,29 @@ def test_nothing_is_asked_for_a_log_that_is_not_written(
     httpserver.expect_request("/").respond_with_data("")
     kong = access({"callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}]})
     assert kong.written("kong.nginx.get_var") == kong.written("kong.router.get_route") == []
+
+
+class MsgpackDouble(KongDouble):
+    """An event on MsgPack, where each question is a way of its own."""
+
+    protocol = "MsgPack"
+
+
+def test_on_msgpack_the_route_is_not_asked_for_the_log_alone(
+    access: Access, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plugin that is on no route of its own does without the route's name there."""
+    caplog.set_level(logging.INFO)
+    httpserver.expect_request("/").respond_with_data("")
+    config = {"callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}]}
+    assert len(access(config, KongDouble()).written("kong.router.get_route")) == 1
+    assert access(config, MsgpackDouble()).written("kong.router.get_route") == []
+
+
+def test_why_a_request_could_not_be_sent_is_in_kongs_record_without_its_secrets(access: Access) -> None:
+    """What an expression has put into a URL that is none is hidden where a secret of the client is in it."""
+    headers = {"authorization": f"Bearer {SECRET}"}
+    request = {"url": "$('no url ' .. headers.authorization)"}
+    kong = access({"callouts": [{"name": "a", "request": request}]}, KongDouble(kong__request__get_headers=headers))
+    assert "'error'" in records(kong)
+    assert SECRET not in records(kong)

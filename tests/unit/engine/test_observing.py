@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 
 from request_callout.config.settings import Settings
@@ -156,3 +157,32 @@ def test_a_failed_element_fails_its_list(callee: Callee) -> None:
     }
     events = [event for event in told({"callouts": [callout]}) if event[0] == "callout"]
     assert [event[2:] for event in events] == [(1, "failed"), (None, "failed")]
+
+
+def test_a_script_that_fails_for_an_element_fails_its_list(callee: Callee) -> None:
+    """The list's result is that of its element here too."""
+    callout = {
+        "name": "a",
+        "for_each": {"items": "$({1})"},
+        "request": {"url": callee.url, "by_lua": "error('x')"},
+    }
+    events = [event for event in told({"callouts": [callout]}) if event[0] == "callout"]
+    assert [event[2:] for event in events] == [(1, "script_error"), (None, "script_error")]
+
+
+def test_a_request_that_is_ended_from_outside_is_told_to_its_end(callee: Callee) -> None:
+    """Whoever follows a request hears of its end however it ends, of its callout and its attempt too."""
+    watching = Watching()
+    engine = Engine(Settings(deadline_ms=5_000), observers=[watching])
+    instance = engine.instance({"__plugin_id": "p", "callouts": [{"name": "a", "request": {"url": callee.url}}]})
+    callee.gate.clear()
+    event = gevent.spawn(instance.access, KongDouble())
+    callee.until_asked(1)
+    event.kill()
+    engine.close()
+    assert watching.told[2:] == [
+        ("ended", None),
+        ("callout", "a", None, "cancelled"),
+        ("end", None, None),
+        "close",
+    ]

@@ -108,6 +108,20 @@ def test_the_header_goes_no_further(callee: Callee, given: str) -> None:
     assert ("x-callout-debug",) in event.written("kong.service.request.clear_header")
 
 
+def test_an_expression_does_not_see_the_header(callee: Callee) -> None:
+    """The secret is for the plugin alone: headers that expressions work with are without it."""
+    headers = {"custom": {"X-Seen": "$(headers['x-callout-debug'] or headers.host)"}}
+    handle(one(callee.url, headers=headers), kong("another one of enough length"))
+    assert callee.asked[0]["HTTP_X_SEEN"] == "gateway.test"
+
+
+def test_values_of_a_query_that_a_script_sets_are_hidden() -> None:
+    """What a script adds to the query by name is told with its names."""
+    by_lua = f"kong.service.request.set_query({{code = '{PLANTED[0]}'}})"
+    (trace,) = handle({"callouts": [], "upstream": {"by_lua": by_lua}}, kong())
+    assert trace["upstream"] == [{"what": "set query", "value": "code=***"}]
+
+
 @pytest.mark.parametrize("given", [None, "", "another one of enough length", SECRET + "x"])
 def test_without_the_secret_nothing_is_told(callee: Callee, given: str | None) -> None:
     """A missing or wrong secret: no timing, no trace, no hint."""

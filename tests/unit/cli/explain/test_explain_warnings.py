@@ -18,6 +18,9 @@ SETS_KEY = "kong.ctx.shared.callouts.a.caching.cache_key = 'k'"
 KEPT_FROM_CLIENT = {"forward": True, "remove": ["Authorization", "Cookie"]}
 IDEMPOTENCY_KEY = {"custom": {"Idempotency-Key": "$(headers.x)"}}
 CLIENTS_OWN = {"custom": {"Authorization": "$(headers.authorization)"}}
+OF_ITS_OWN = {"forward": True, "custom": {"authorization": "Bearer $(headers.x)"}, "remove": ["Cookie"]}
+GUARDED = {"headers": {"custom": {"X": "$(callouts.a.response.headers.x or 'none')"}}}
+THERE = {"host": "redis.example", "password": "{vault://env/redis}"}
 TOLERANT: dict[str, Any] = {"error": {"on_error": "continue", "fallback": {"body": "{}"}}, "response": DECODED}
 
 DESERVED: list[tuple[str, dict[str, Any]]] = [
@@ -36,6 +39,7 @@ DESERVED: list[tuple[str, dict[str, Any]]] = [
     ("plain-secret", {"callouts": [], "cache": {"strategy": "redis", "redis": {"password": "abcdef"}}}),
     ("tls-not-verified", {"callouts": [callout(http_opts={"ssl_verify": False})]}),
     ("credentials-over-http", {"callouts": [callout(url="http://h.example/", headers=CLIENTS_OWN)]}),
+    ("credentials-over-http", {"callouts": [], "cache": {"strategy": "redis", "redis": THERE}}),
     ("forwards-credentials", {"callouts": [callout(headers={"forward": True})]}),
     ("client-chooses-host", {"callouts": [callout(url="https://$(headers.x_host)/")]}),
     ("unescaped-in-url", {"callouts": [callout(url="https://h.example/$(headers.x_id)")]}),
@@ -79,6 +83,9 @@ FINE: list[dict[str, Any]] = [
     {"callouts": [callout("a"), callout("b", depends_on=[], **WAITING), callout("c", depends_on=[])]},
     {"callouts": [callout("a", **WAITING)]},
     {"callouts": [callout(cache={"statuses": [200]})], "cache": MEMORY},
+    {"callouts": [callout(headers=OF_ITS_OWN)]},
+    {"callouts": [callout(error={"on_error": "continue"})], "upstream": GUARDED},
+    {"callouts": [], "cache": {"strategy": "redis", "redis": {**THERE, "ssl": True}}},
 ]  # fmt: skip
 
 
