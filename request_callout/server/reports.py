@@ -15,8 +15,6 @@ from request_callout.server.sockets import SocketError
 from request_callout.telemetry import families
 from request_callout.telemetry.shared_values import SharedValues
 
-LONGEST_RECORD_BYTES = 200_000
-"""What fits into a datagram with the buffers that Linux gives by default."""
 _BUFFER_BYTES = 4 << 20
 
 Environ = dict[str, Any]

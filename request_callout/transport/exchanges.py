@@ -131,7 +131,7 @@ def _pairs(fields: Fields) -> list[dict[str, str]]:
 
 
 def _shown(value: str) -> str:
-    """A text that JSON can hold: bytes that are no UTF-8 as Latin-1."""
+    """A text that JSON can hold: bytes that are no UTF-8 become U+FFFD."""
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

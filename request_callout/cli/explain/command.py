@@ -15,8 +15,6 @@ from rich.console import Console
 from request_callout.cli.explain.explanation import Explanation
 from request_callout.config.settings import Settings
 
-_DEFAULT_DEADLINE_MS = 55_000
-
 
 @click.command()
 @click.argument("file", metavar="FILE")
@@ -33,7 +31,7 @@ _DEFAULT_DEADLINE_MS = 55_000
 @click.option(
     "--deadline-ms",
     type=click.IntRange(min=1),
-    default=_DEFAULT_DEADLINE_MS,
+    default=Settings().deadline_ms,
     show_default=True,
     help="As serve has it: where a configuration has no deadline_ms of its own.",
 )

@@ -225,12 +225,3 @@ def test_on_msgpack_the_route_is_not_asked_for_the_log_alone(
     config = {"callouts": [{"name": "a", "request": {"url": httpserver.url_for("/")}}]}
     assert len(access(config, KongDouble()).written("kong.router.get_route")) == 1
     assert access(config, MsgpackDouble()).written("kong.router.get_route") == []
-
-
-def test_why_a_request_could_not_be_sent_is_in_kongs_record_without_its_secrets(access: Access) -> None:
-    """What an expression has put into a URL that is none is hidden where a secret of the client is in it."""
-    headers = {"authorization": f"Bearer {SECRET}"}
-    request = {"url": "$('no url ' .. headers.authorization)"}
-    kong = access({"callouts": [{"name": "a", "request": request}]}, KongDouble(kong__request__get_headers=headers))
-    assert "'error'" in records(kong)
-    assert SECRET not in records(kong)

@@ -57,7 +57,7 @@ def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
     "value",
     [
         "kong.request.get_header('authorization')",
-        f"ngx.decode_base64('{USER}')",
+        "ngx.decode_base64(kong.request.get_header('authorization'):sub(7))",
         "kong.request.get_header('cookie'):match('session=(.+)')",
         "kong.request.get_headers()['x-api-key'][1]",
         "kong.request.get_raw_query()",
@@ -74,11 +74,8 @@ def test_what_a_script_throws_has_no_secret(callee: Callee, caplog: pytest.LogCa
     """Whatever it quotes of the client, of Kong or of a response, in whatever part: the rest of the message stays."""
     a = {"name": "a", "request": {"url": callee.url}, "response": {"body": {"decode": True}}}
     config = {
-        "callouts": [a],
-        "upstream": {
-            "by_lua": "local seen = kong.request.get_headers()\n"
-            f"error(seen['x-tenant'] .. ' has no right: ' .. {value})"
-        },
+        "callouts": [a] if "callouts" in value else [],  # nothing else may tell of the secret
+        "upstream": {"by_lua": f"error(kong.request.get_header('x-tenant') .. ' has no right: ' .. {value})"},
     }
     log = told(config, caplog)
     assert "acme has no right: " in log
