@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from request_callout.config.settings import Settings
-from request_callout.engine import Engine
+from request_callout.engine import Engine, Instance
 from request_callout.engine.kong import ConnectionLost
 from tests.unit.engine.conftest import Access
 from tests.unit.engine.kong_double import KongDouble
@@ -189,6 +189,7 @@ def test_the_name_of_a_plugins_own_route_is_asked_for_once_in_a_while(
     httpserver.expect_request("/").respond_with_data("")
     callout = {"name": "a", "request": {"url": httpserver.url_for("/")}}
     instance = engine.instance({"__plugin_id": "p", "route_id": "route-1", "callouts": [callout]})
+    assert isinstance(instance, Instance)
     asked = []
     for _ in range(3):
         kong = KongDouble(kong__router__get_route={"id": "route-1", "name": "named"})
