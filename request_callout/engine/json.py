@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import orjson
@@ -18,17 +19,33 @@ class NotJsonError(ValueError):
 _DEEPEST = 1000
 MAX_DEPTH = 500
 """How deep a document may nest: what is decoded has to be encoded again."""
+MAX_CONTAINERS = 1_000_000
+"""How many objects and lists a document may have: an empty one is two bytes long, and takes a hundred in memory."""
+
+_STRING = re.compile(rb'"[^"]*"')
 
 
 def decode(data: bytes) -> Value:
     """The value of a JSON document; raises NotJsonError with the reason and place."""
+    opening = _opening(data)
+    if opening > MAX_CONTAINERS and _opening(_without_strings(data)) > MAX_CONTAINERS:
+        raise NotJsonError(f"it has more than {MAX_CONTAINERS:,} objects and lists")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise NotJsonError(str(error)) from None
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
+    if opening > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
         raise NotJsonError(f"it nests deeper than {MAX_DEPTH} levels")
     return value
+
+
+def _opening(data: bytes) -> int:
+    """How many objects and lists there are at most."""
+    return data.count(b"{") + data.count(b"[")
+
+
+def _without_strings(data: bytes) -> bytes:
+    return _STRING.sub(b"", data.replace(rb"\\", b"").replace(rb'\"', b""))
 
 
 def _deeper_than(limit: int, value: Value) -> bool:

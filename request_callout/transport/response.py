@@ -44,8 +44,7 @@ class _Parser:
     def __init__(self, max_trailer_bytes: int, max_body_bytes: int) -> None:
         self.complete = False
         self.headers: list[tuple[str, str]] = []
-        self.body: list[bytes] = []
-        self.body_bytes = 0
+        self.body = bytearray()  # and no list: a piece of it is one chunk, which may be one byte
         self._in_body = False
         self._trailer_bytes = 0
         self._max_trailer_bytes = max_trailer_bytes
@@ -85,10 +84,9 @@ class _Parser:
         self.keep_alive = self._llhttp.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        self.body_bytes += len(data)
-        if self.body_bytes > self._max_body_bytes:
+        self.body += data
+        if len(self.body) > self._max_body_bytes:
             raise body_too_large(self._max_body_bytes)
-        self.body.append(data)
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -218,15 +216,15 @@ def _read_chunked(receive: Receive, head: Head, max_overhead_bytes: int) -> tupl
                 if parser.complete:
                     # llhttp passes over empty lines after a response; a server that sends them is not to be trusted.
                     reusable = not tail.endswith(b"\r\n\r\n\r\n") and parser.keep_alive
-                    return b"".join(parser.body), reusable
-                if received > max_overhead_bytes + _CHUNK_OVERHEAD * parser.body_bytes:
+                    return bytes(parser.body), reusable
+                if received > max_overhead_bytes + _CHUNK_OVERHEAD * len(parser.body):
                     raise TransportError("too_large", "the response's chunk sizes and extensions are over the limit")
             data = receive(_LARGE_BLOCK)
             if not data:
                 raise TransportError("protocol", "the connection was closed before the response's last chunk")
     except HttpParserError as error:
         if parser.complete:
-            return b"".join(parser.body), False
+            return bytes(parser.body), False
         raise _broken(error) from None
 
 

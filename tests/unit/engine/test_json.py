@@ -39,3 +39,13 @@ def test_a_value_too_deep_is_an_error_and_no_crash(container: str) -> None:
         value = [value] if container == "list" else {"a": value}
     with pytest.raises(RecursionError):
         json.encode(value)
+
+
+def test_a_document_of_too_many_objects_and_lists_is_refused() -> None:
+    """A body of a few megabytes must not become gigabytes, nor stop the worker: what its texts hold does not count."""
+    most = json.MAX_CONTAINERS
+    assert len(json.decode(b"[" + b"{}," * (most - 2) + b"[]]")) == most - 1
+    assert json.decode(b'["' + b'[\\"{' * most + b'"]') == ['["{' * most]
+    for hostile in (b"[" + b"[]," * most + b"[]]", b"{" * (most + 1), b'"' + b"[" * (most + 1)):
+        with pytest.raises(json.NotJsonError, match="more than 1,000,000 objects and lists"):
+            json.decode(hostile)
