@@ -11,6 +11,7 @@ import orjson
 from request_callout.values import Value, raw
 
 _EXACT_BYTES = 1024 * 1024  # some 25 ms of one processor; longer bodies with blanks count byte by byte
+_MOST_CONTAINERS = 1_000_000  # an object takes a hundred times its length in memory
 _LEAST, _GREATEST = -(2**63), 2**64 - 1  # orjson's integers
 
 
@@ -59,11 +60,11 @@ def _canonical(body: bytes | None) -> bytes:
     """A JSON object or list with its names in order and without blanks, anything else as it is.
 
     JSON that says more than its values (a name given twice, a number with more digits than they hold) counts as it is
-    too: a service may read it otherwise, and answer otherwise.
+    too: a service may read it otherwise, and answer otherwise. So does what would take too much memory.
     """
     if not body:
         return b""
-    if body[:1] in b"{[":
+    if body[:1] in b"{[" and body.count(b"{") + body.count(b"[") <= _MOST_CONTAINERS:
         try:
             value: Value = orjson.loads(body)
             if orjson.dumps(value) == body or _exact(body):

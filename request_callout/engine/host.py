@@ -9,6 +9,7 @@ from urllib.parse import quote_plus
 from request_callout.engine import json
 from request_callout.engine.answer import JSON_TYPE, Answer, ScriptExit
 from request_callout.engine.arguments import check_arguments
+from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.engine.client import collect, parse_query
 from request_callout.engine.error_page import error_answer
 from request_callout.engine.kong import BodyFileError, UnsupportedMethod
@@ -143,7 +144,7 @@ def _get_body(run: Run, args: Sequence[Value]) -> Value:
             return json.decode(body)
         except json.NotJsonError:
             return None
-    if kind == _FORM_TYPE:
+    if kind == _FORM_TYPE and body.count(b"&") < MAX_FIELDS:
         return collect(parse_query(text(body)))
     if kind == "multipart/form-data":
         return decode_multipart(body, str(media_type))

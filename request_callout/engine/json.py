@@ -45,7 +45,7 @@ def _opening(data: bytes) -> int:
 
 
 def _without_strings(data: bytes) -> bytes:
-    return _STRING.sub(b"", data.replace(rb"\\", b"").replace(rb'\"', b""))
+    return _STRING.sub(b"", data.replace(rb"\\", b"").replace(rb"\"", b""))
 
 
 def _deeper_than(limit: int, value: Value) -> bool:

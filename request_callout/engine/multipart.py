@@ -1,30 +1,86 @@
-"""Reading ``multipart/form-data`` (RFC 7578) for ``kong.request.get_body``."""
+"""Reading ``multipart/form-data`` (RFC 7578), which anybody may send: in a time that only its length decides.
+
+The standard library's parser of mail is not for this: it takes minutes for a megabyte that is made for it.
+"""
 
 from __future__ import annotations
 
-from email import policy
-from email.parser import BytesParser
+import binascii
+import contextlib
+import re
+from collections.abc import Callable
 
 from request_callout.values import Value, raw, text
 
+MAX_PARTS = 100_000
+_LONGEST_HEAD = 8192
+_PARAMETER = re.compile(rb'[ \t\r\n]*([^\s=;"]{1,100})=(?:"((?:[^"\\]|\\.)*)"|([^;"]*))[^;]*(?:;|\Z)', re.DOTALL)
+_HEADER = re.compile(
+    rb"(?:^|\n)(content-disposition|content-transfer-encoding):([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE
+)
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_ESCAPED = re.compile(rb'\\([\\"])')
+_DECODERS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"base64": binascii.a2b_base64,
+    b"quoted-printable": binascii.a2b_qp,
+}
+
 
 def decode_multipart(body: bytes, content_type: str) -> dict[str, Value] | None:
-    """Fields by name, a repeated one as a list; None if the body is none."""
-    message = BytesParser(policy=policy.HTTP).parsebytes(b"Content-Type: " + raw(content_type) + b"\r\n\r\n" + body)
-    if not message.is_multipart():
+    """Fields by name, a repeated one as a list; None if the body is none, or one of more than ``MAX_PARTS`` parts.
+
+    A part without a name, or with a head of more than 8 KiB, is no field.
+    """
+    boundary = _parameters(raw(content_type)).get(b"boundary")
+    if not boundary:
         return None
     fields: dict[str, Value] = {}
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        if not isinstance(name, str):
-            continue
-        payload = part.get_payload(decode=True)
-        value = text(payload) if isinstance(payload, bytes) else ""
-        there = fields.get(name)
-        if there is None:
-            fields[name] = value
-        elif isinstance(there, list):
-            there.append(value)
-        else:
-            fields[name] = [there, value]
-    return fields
+    start: int | None = None
+    parts = 0
+    for found in re.finditer(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r?\n|\Z)", body):
+        if start is not None:
+            _add(fields, body[start : found.start()])
+        start = None if found[1] else found.end()
+        parts += 1
+        if found[1]:
+            break
+        if parts > MAX_PARTS:
+            return None
+    if start is not None:  # the last delimiter is missing
+        _add(fields, body[start:])
+    return fields if parts else None
+
+
+def _add(fields: dict[str, Value], part: bytes) -> None:
+    """Put in the field that a part is; it begins with the end of the delimiter's line."""
+    blank = _BLANK_LINE.search(part, 0, _LONGEST_HEAD)
+    if blank is None:
+        return
+    headers = {name.lower(): value for name, value in _HEADER.findall(part[: blank.start()])}
+    name = _parameters(headers.get(b"content-disposition", b"")).get(b"name")
+    if name is None:
+        return
+    decoder = _DECODERS.get(headers.get(b"content-transfer-encoding", b"").strip().lower())
+    content = part[blank.end() :]
+    if decoder is not None:
+        with contextlib.suppress(ValueError):
+            content = decoder(content)
+    value, key = text(content), text(name)
+    there = fields.get(key)
+    if there is None:
+        fields[key] = value
+    elif isinstance(there, list):
+        there.append(value)
+    else:
+        fields[key] = [there, value]
+
+
+def _parameters(value: bytes) -> dict[bytes, bytes]:
+    """The parameters of a header's value, after its first ``;``: of equal names the first."""
+    found: dict[bytes, bytes] = {}
+    at = value.find(b";") + 1
+    while at and (parameter := _PARAMETER.match(value, at)) is not None:
+        name, quoted, plain = parameter.groups()
+        found.setdefault(name.lower(), plain.strip() if quoted is None else _ESCAPED.sub(rb"\1", quoted))
+        at = parameter.end()
+    return found

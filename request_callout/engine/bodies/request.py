@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from request_callout.engine import json, query
 from request_callout.engine.answer import Ended, message_answer
+from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.engine.client import ClientRequest, collect, parse_query
 from request_callout.engine.compiled import Customized
 from request_callout.engine.expression import Scope, Text
@@ -29,7 +30,7 @@ def form_body(body: Customized, client: ClientRequest | None, scope: Scope, *, t
         if _media_type(client.content_type) == MULTIPART_TYPE:
             kept = _form(_client_fields(client, body.gone))
         else:
-            _check_form(client.content_type)
+            _check_form(client)
             kept = query.without(text(client.body), body.gone)
     return raw(query.joined(kept, _form(_custom_fields(body, scope, typed=typed))))
 
@@ -85,7 +86,7 @@ def _client_fields(client: ClientRequest, gone: frozenset[str]) -> Fields:
         if found is None:
             raise Ended(message_answer(400, f"the request body is not valid {MULTIPART_TYPE}"))
     else:
-        _check_form(content_type)
+        _check_form(client)
         found = dict(collect(parse_query(text(client.body))))
     return [
         (name, one if isinstance(one, str) else "")
@@ -95,9 +96,12 @@ def _client_fields(client: ClientRequest, gone: frozenset[str]) -> Fields:
     ]
 
 
-def _check_form(content_type: str | None) -> None:
+def _check_form(client: ClientRequest) -> None:
+    content_type = client.content_type
     if content_type is not None and _media_type(content_type) != FORM_TYPE:
         raise Ended(message_answer(400, f"the request body must be a form ({FORM_TYPE} or {MULTIPART_TYPE})"))
+    if client.body.count(b"&") >= MAX_FIELDS:
+        raise Ended(message_answer(400, f"the request body is a form with more than {MAX_FIELDS} fields"))
 
 
 def _media_type(content_type: str | None) -> str:

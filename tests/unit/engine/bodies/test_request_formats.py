@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import pytest
 from pytest_httpserver import HTTPServer
 
+from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.values import raw, text
 from tests.unit.engine.conftest import Access
 from tests.unit.engine.kong_double import KongDouble
@@ -95,6 +96,14 @@ def test_a_client_body_without_fields(sent: Any, body_format: str, content_type:
     """A client's body that is no form where it has to be merged is the client's mistake: 400."""
     body = {"format": body_format, "forward": True, "decode": True, "custom": {"a": "1"}}
     status, _, _ = sent(body, b'{"a": 1}', content_type)
+    assert status == 400
+
+
+@pytest.mark.parametrize("body_format", ["form", "multipart"])
+def test_a_client_form_of_too_many_fields(sent: Any, body_format: str) -> None:
+    """A form whose fields would cost many times its size is the client's mistake."""
+    body = {"format": body_format, "forward": True, "decode": True, "custom": {"a": "1"}}
+    status, _, _ = sent(body, b"&" * MAX_FIELDS, FORM)
     assert status == 400
 
 
