@@ -47,7 +47,9 @@ class LineFormatter(logging.Formatter):
                     line += f" {name}={value}"
         line = printable(_bounded(line, _MAX_LENGTH))
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
+            # Indented: no line of it, whatever an error quotes, is taken for a record.
+            told = _bounded(self.formatException(record.exc_info), _MAX_TRACEBACK)
+            line = "\n  ".join([line, *map(printable, told.splitlines())])
         return line
 
 

@@ -24,6 +24,8 @@ MAX_BODY_BYTES = 256 * 1024
 """Of a larger body nothing is shown: to look for secrets in it would take too long."""
 
 _SHORTEST_LEARNT = 6
+_MOST_LEARNT = 400
+"""With more nothing is shown: to look for them takes the product of secrets and texts, both of which are anybody's."""
 _DEEPEST = 100
 
 # All repetitions are bounded or can't overlap: the texts are anybody's.
@@ -35,11 +37,14 @@ _ASSIGNED = re.compile(
 _FIELD_LINE = re.compile(r"((?:authorization|cookie)[\"']?\s{0,5}[:=]\s{0,5})[^\r\n]+", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(bearer|basic|negotiate)\s{1,5}[\w.~+/=-]{6,}", re.IGNORECASE)
 _ELEMENT = re.compile(
-    rf"(<(?:[\w.-]{{1,40}}:)?[\w.-]{{0,60}}?(?:{WORDS})[\w.-]{{0,40}}(?:\s[^<>]{{0,1000}})?>)([^<]+)", re.IGNORECASE
+    rf"(<(?:[\w.-]{{1,40}}:)?[\w.-]{{0,60}}?(?:{WORDS})[\w.-]{{0,40}}(?:\s[^<>]{{0,1000}})?>)"
+    r"((?:<!\[CDATA\[.*?(?:\]\]>|\Z)|[^<]+)+)",
+    re.IGNORECASE | re.DOTALL,
 )
 _USER_INFO = re.compile(r"(://)[^/\s@\"'<>]{1,1000}@")
 _QUERY = re.compile(r"\?[^\s\"'<>#]*")
-_PART_NAME = re.compile(r"name=\"?([^\";\r\n]{1,200})", re.IGNORECASE)
+_PART_NAME = re.compile(r"(?<![\w*-])name=\"?([^\";\r\n]{1,200})", re.IGNORECASE)
+_BOUNDARY = re.compile(r"boundary=\"?([^\";\s]+)", re.IGNORECASE)
 _WITH_URL = frozenset({"location", "content-location", "referer", "refresh", "link", "origin"})
 
 Headers: TypeAlias = "Iterable[tuple[str, str | list[str]]]"
@@ -67,7 +72,11 @@ class Mask:
         for form in (value, quote(value, safe="")):
             if len(form) >= _SHORTEST_LEARNT and form not in self._learnt:
                 self._learnt.add(form)
-                self._ordered = sorted(self._learnt, key=len, reverse=True)
+                self._ordered.clear()
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self._learnt) > _MOST_LEARNT
 
     def learn_headers(self, headers: Headers) -> None:
         """Learn the values of those headers that are secrets, with what is in them."""
@@ -94,7 +103,11 @@ class Mask:
 
     def known(self, value: str) -> str:
         """A text, without the secrets that are known by their value."""
+        if self._crowded:
+            return HIDDEN
         value = self._of_configuration(value)
+        if self._learnt and not self._ordered:
+            self._ordered = sorted(self._learnt, key=len, reverse=True)
         for secret in self._ordered:
             value = value.replace(secret, HIDDEN)
         return value.encode("utf-8", "backslashreplace").decode()
@@ -125,6 +138,8 @@ class Mask:
             return None
         if len(data) > MAX_BODY_BYTES:
             return Body(len(data), None, "larger than 256 KiB, not shown")
+        if self._crowded:
+            return Body(len(data), None, "too many secrets in this request, not shown")
         try:
             content = data.decode()
         except UnicodeDecodeError:
@@ -169,11 +184,11 @@ class Mask:
         return self.text(f"{name}{equals}{value}")
 
     def _multipart(self, content: str, content_type: str) -> str:
-        boundary = content_type.partition("boundary=")[2].partition(";")[0].strip().strip('"')
-        if not boundary:
+        boundary = _BOUNDARY.search(content_type)
+        if boundary is None:
             return self.text(content)
-        parts = content.split(f"--{boundary}")
-        return f"--{boundary}".join(map(self._part, parts))
+        mark = f"--{boundary[1]}"
+        return mark.join(map(self._part, content.split(mark)))
 
     def _part(self, part: str) -> str:
         head, gap, _ = part.partition("\r\n\r\n")

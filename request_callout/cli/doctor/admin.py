@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
@@ -36,10 +36,11 @@ class AdminApi:
 
     def get(self, path: str) -> tuple[int, Any]:
         """The status and the decoded body, None if that is no JSON; raises Unreachable."""
+        url = urljoin(self._url, path.lstrip("/"))
+        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
+            return 0, None  # the headers, with their token, are for this Admin API alone
         try:
-            response = self._session.get(
-                urljoin(self._url, path.lstrip("/")), timeout=self._timeout_s, allow_redirects=False
-            )
+            response = self._session.get(url, timeout=self._timeout_s, allow_redirects=False)
         except requests.exceptions.SSLError as error:
             raise Unreachable(f"TLS failed: {_reason(error)}") from None
         except requests.exceptions.ConnectTimeout:
@@ -50,7 +51,7 @@ class AdminApi:
             raise Unreachable(_reason(error)) from None
         try:
             return response.status_code, response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return response.status_code, None
 
     def all(self, path: str) -> list[dict[str, Any]] | None:

@@ -17,6 +17,7 @@ from request_callout.cli.doctor.admin import AdminApi, Unreachable
 from request_callout.cli.doctor.findings import Finding
 from request_callout.cli.doctor.schema import schema
 from request_callout.config.kong_schema import PLUGIN_NAME
+from request_callout.values import printable
 
 _PLAIN_WIDTH = 120
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red", "skipped": "dim"}
@@ -112,6 +113,9 @@ def examine(admin: AdminApi) -> Iterator[Finding]:
     except Unreachable as error:
         remedy = "give its address with --admin; for TLS see --ca-file and --insecure"
         yield Finding("Admin API", "problem", f"can't be reached: {error}", remedy)
+    except (AttributeError, KeyError, TypeError, ValueError):  # something else is where Kong has a list or an object
+        remedy = "give the address of the Admin API (not the proxy's) with --admin"
+        yield Finding("Admin API", "problem", "answers in a way that Kong does not", remedy)
 
 
 def _examined(admin: AdminApi) -> Iterator[Finding]:
@@ -171,10 +175,11 @@ def _show(findings: Sequence[Finding]) -> None:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
     for one in findings:
         console.print(
-            Text.assemble((f"{one.level:8}", _STYLES[one.level]), f" {one.check}: {one.message}"), soft_wrap=True
+            Text.assemble((f"{one.level:8}", _STYLES[one.level]), f" {printable(f'{one.check}: {one.message}')}"),
+            soft_wrap=True,
         )
         if one.remedy is not None:
-            console.print(Text(f"         -> {one.remedy}"), soft_wrap=True)
+            console.print(Text(f"         -> {printable(one.remedy)}"), soft_wrap=True)
     counts = {level: sum(one.level == level for one in findings) for level in ("problem", "warning")}
     told = ", ".join(f"{count} {level}{'s' if count != 1 else ''}" for level, count in counts.items())
     console.print(Text(f"\n{told}", style="bold"))

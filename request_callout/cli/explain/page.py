@@ -19,6 +19,7 @@ from request_callout.cli.explain.explanation import Callout, Explanation, Warnin
 from request_callout.cli.explain.graph import STYLE, plan_svg
 from request_callout.cli.explain.timing import seconds
 from request_callout.cli.explain.wording import Fact, end, facts, marks, whole
+from request_callout.values import printable
 
 _COLUMNS = 3
 
@@ -171,5 +172,5 @@ def _rows(found: Sequence[Fact]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """A text for HTML; a lone surrogate, which no file can hold, becomes a question mark."""
-    return escape(text.encode("utf-8", "replace").decode())
+    """A text for HTML: nothing in it is markup, turns what follows it around or can't be in a file."""
+    return escape(printable(text))

@@ -12,6 +12,7 @@ from rich.text import Text
 from request_callout.cli.explain.explanation import Callout, Explanation
 from request_callout.cli.explain.timing import seconds
 from request_callout.cli.explain.wording import Fact, end, facts, marks, waits_in_short, whole
+from request_callout.values import printable
 
 _LABEL_WIDTH = 16
 
@@ -80,7 +81,7 @@ def _facts(found: Sequence[Fact], console: Console) -> None:
     grid.add_column(overflow="fold")
     for label, lines in found:
         for place, line in enumerate(lines):
-            grid.add_row(label if not place else "", Text(line))
+            grid.add_row(label if not place else "", Text(printable(line)))
     console.print(Padding.indent(grid, 2))
 
 
@@ -95,7 +96,7 @@ def _warnings(explanation: Explanation, console: Console) -> None:
         text = Text("! " if is_warning else "· ", style=style)
         line = f"line {warning.line}: " if warning.line is not None else ""
         where = warning.path.removeprefix(explanation.path).lstrip(".")
-        text.append(f"{line}{where} [{warning.code}]", style=style)
+        text.append(printable(f"{line}{where} [{warning.code}]"), style=style)
         console.print(Padding.indent(text, 2))
         console.print(Padding.indent(Text(f"{warning.message[:1].upper()}{warning.message[1:]}."), 4))
         console.print(Padding.indent(Text(f"Remedy: {warning.remedy}", style="dim"), 4))

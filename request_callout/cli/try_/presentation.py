@@ -11,6 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from request_callout.values import printable
+
 _BAR_CELLS = 24
 _MOST_LINES = 120
 _RESULTS = {
@@ -54,14 +56,14 @@ class _Shown:
         self._console = console
 
     def heading(self, text: str) -> None:
-        self._console.print(Text(f"\n{text}", style="bold cyan"))
+        self._console.print(Text(f"\n{printable(text)}", style="bold cyan"))
 
     def line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(f"  {text}", style=style), soft_wrap=True)
+        self._console.print(Text(f"  {printable(text)}", style=style), soft_wrap=True)
 
     def block(self, lines: Sequence[str], style: str = "") -> None:
         for text in lines[:_MOST_LINES]:
-            self._console.print(Text(f"  {text}", style=style), soft_wrap=True)
+            self._console.print(Text(f"  {printable(text)}", style=style), soft_wrap=True)
         if len(lines) > _MOST_LINES:
             self.line(f"… {len(lines) - _MOST_LINES} more lines; --output json has them all", "dim")
 
@@ -76,7 +78,7 @@ class _Shown:
             return
         styles = {"+": "green", "-": "red", "@": "cyan"}
         for text in upstream["diff"][:_MOST_LINES]:
-            self._console.print(Text(f"  {text}", style=styles.get(text[:1], "")), soft_wrap=True)
+            self._console.print(Text(f"  {printable(text)}", style=styles.get(text[:1], "")), soft_wrap=True)
 
     def timeline(self, told: Mapping[str, Any]) -> None:
         callouts = sorted(told["callouts"], key=lambda one: (one["started_ms"], one["ended_ms"]))
@@ -95,14 +97,15 @@ class _Shown:
             words += [f"cache {one['cache']}"] if one["cache"] else []
             words += [f"{len(one['attempts'])} attempts"] if len(one["attempts"]) > 1 else []
             words += [f"waited for {', '.join(waited)}"] if waited else []
-            table.add_row(*_row(one, span), Text("; ".join(words), style=_RESULTS.get(one["result"], "")))
+            table.add_row(*_row(one, span), Text(printable("; ".join(words)), style=_RESULTS.get(one["result"], "")))
             if one["failure"]:
-                table.add_row("", "", "", Text(one["failure"], style="red"))
+                table.add_row("", "", "", Text(printable(one["failure"]), style="red"))
             for attempt in one["attempts"]:
                 outcome = attempt.get("failure") or f"status {attempt.get('status', '-')}"
                 text = f"{attempt['method']} {attempt['url']}: {outcome}"
                 table.add_row(
-                    *_row({"ended_ms": attempt["started_ms"], **attempt}, span), Text(f"  {text}", style="dim")
+                    *_row({"ended_ms": attempt["started_ms"], **attempt}, span),
+                    Text(f"  {printable(text)}", style="dim"),
                 )
         self._console.print(Padding.indent(table, 2))
 

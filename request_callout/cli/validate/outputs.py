@@ -83,7 +83,7 @@ def as_github(results: Sequence[Checked], style: Style) -> str:
         properties["title"] = f"request-callout {finding.problem.rule}"
         listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
         level = _GITHUB_LEVELS[finding.problem.level]
-        lines.append(f"::{level} {listed}::{_escaped(_told(finding))}\n")
+        lines.append(f"::{level} {listed}::{_escaped(printable(_told(finding)))}\n")
     return "".join(lines)
 
 

@@ -46,6 +46,13 @@ def shown(data: str | bytes, content_type: str | None = None, made: Mask | None 
             '--b\r\nContent-Disposition: form-data; name="secret"\r\n\r\nPLANTED\r\n--b--\r\n',
             "multipart/form-data; boundary=b",
         ),
+        (
+            '--b\r\nContent-Disposition: form-data; filename="x"; name="password"\r\n\r\nPLANTED\r\n--b--',
+            'multipart/form-data; Boundary="b"',
+        ),
+        ("<a><password><![CDATA[PLANTED]]></password></a>", "text/xml"),
+        ("<a><password>x<![CDATA[<PLANTED]]>PLANTED</password></a>", None),
+        ("<a><password><![CDATA[PLANTED", None),
     ],
 )
 def test_bodies_of_every_structure(body: str, content_type: str | None) -> None:
@@ -78,6 +85,16 @@ def test_headers_with_urls_show_no_values_of_queries() -> None:
     """Where a redirect leads is shown, without values and user info."""
     assert mask().header("Location", "https://u:p@h/a?code=1&b=2#c") == "https://***@h/a?code=***&b=***#c"
     assert mask().header("Location", "/a?code=1") == "/a?code=***"
+
+
+def test_with_too_many_secrets_nothing_is_shown() -> None:
+    """What would take the worker seconds to look through, and a callee can send, is hidden as a whole."""
+    made = mask()
+    body = json.dumps({"keys": [{"key": f"secret{n}"} for n in range(7000)], "texts": ["text"] * 7000})
+    made.learn_message("", [], body.encode())
+    assert shown(body, made=made) == "too many secrets in this request, not shown"
+    assert made.headers([("X-A", "about secret7")]) == [["***", "***"]]
+    assert made.url("http://h/secret7?secret8") == "***"
 
 
 def test_bodies_that_cannot_be_looked_through_are_not_shown() -> None:

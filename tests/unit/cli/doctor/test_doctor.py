@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from request_callout import __version__
+from request_callout.cli import main
 from request_callout.cli.demo.process import GatewayProcess
 from request_callout.config.kong_schema import plugin_info
 from tests.unit.server.processes import Start, start
@@ -275,3 +277,55 @@ def test_an_address_without_scheme_is_told_how_to_write_it() -> None:
     )
     assert done.returncode == 2
     assert "write it as http://127.0.0.1:8001" in " ".join(done.stderr.split())
+
+
+HOSTILE = "\x1b[31m\x1b]0;x\x07\u202e\n::error::x"
+
+
+def test_a_token_goes_to_the_admin_api_alone(admin: str, answers: Answers) -> None:
+    """A next page elsewhere is not asked for: the request would have the token of this Admin API."""
+    seen: list[str] = []
+
+    def elsewhere(request: Request) -> Response:
+        seen.append(request.headers.get("Kong-Admin-Token", ""))
+        return Response("{}")
+
+    with HTTPServer() as other:
+        other.expect_request("/steal").respond_with_handler(elsewhere)
+        answers["token"] = "secret"
+        answers["/plugins"] = {"data": [], "next": other.url_for("/steal")}
+        examine(admin, "--header", "Kong-Admin-Token: secret")
+    assert seen == []
+
+
+def test_nothing_that_kong_answers_does_anything_to_a_terminal(admin: str, answers: Answers) -> None:
+    """Names and values are shown with their control characters escaped."""
+    answers["/plugins"] = {"data": [{**_ours(answers), "id": HOSTILE, "route": {"id": HOSTILE}}]}
+    answers["/"]["version"] = f"3.9.1{HOSTILE}"
+    answers["/"]["configuration"]["untrusted_lua"] = HOSTILE
+    told = CliRunner().invoke(main, ["doctor", "--admin", admin]).output
+    assert "\\x1b[31m" in told
+    assert [line for line in told.splitlines() if not line.isprintable() or line.startswith("::")] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/", {"version": 3, "configuration": [1], "plugins": "x"}),
+        ("/plugins", {"data": [{"name": "request-callout", "config": [1], "route": "x", "service": 3}], "next": 5}),
+        ("/routes", {"data": [{"id": {}}]}),
+    ],
+)
+def test_what_no_kong_answers_is_a_finding(admin: str, answers: Answers, path: str, answer: Any) -> None:
+    """Whatever an Admin API answers, there is a finding and no traceback."""
+    answers[path] = answer
+    told = CliRunner().invoke(main, ["doctor", "--admin", admin])
+    assert (told.exit_code, "Traceback" in told.output) == (2, False)
+    assert isinstance(told.exception, SystemExit)
+
+
+def test_an_answer_that_nests_too_deep_is_no_json(httpserver: HTTPServer) -> None:
+    """JSON that overflows the decoder is as good as none."""
+    httpserver.expect_request("/").respond_with_data("[" * 200_000)
+    status, _, told = examine(httpserver.url_for(""))
+    assert (status, "not as Kong does" in told) == (2, True)
