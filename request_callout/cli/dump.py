@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 
 import click
 
 from request_callout.config.kong_schema import plugin_info
+from request_callout.server.whole_file import write_whole
 
 _PROTOCOLS = {"protobuf": "ProtoBuf:1", "msgpack": "MsgPack:1"}
 
@@ -38,12 +37,4 @@ def description(protocol: str) -> str:
 
 def write_description(path: str, protocol: str) -> None:
     """Write the description into a file, in one step for whoever reads it meanwhile. Raises OSError."""
-    written = f"{path}.{os.getpid()}"
-    try:
-        with open(written, "w", encoding="utf-8") as file:
-            file.write(description(protocol) + "\n")
-        os.rename(written, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(written)
-        raise
+    write_whole(path, description(protocol) + "\n")

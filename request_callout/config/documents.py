@@ -17,6 +17,7 @@ import yaml
 _MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000
 _MAX_DIGITS = 300
+_MAX_BITS = 1024
 _JSON_SPACE = re.compile(r"[ \t\n\r]*")
 _JSON_SCALAR = re.compile(r"[-+.\w]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -78,7 +79,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
+            if isinstance(value, int) and value.bit_length() > _MAX_BITS:  # of hexadecimal or sexagesimal digits
+                raise OverflowError
+            return value
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
             kind = node.tag.rpartition(":")[2]
             message = f"can't be read as {kind}"

@@ -7,6 +7,8 @@ import logging
 import os
 import socket
 
+from request_callout.server.whole_file import write_whole
+
 _log = logging.getLogger(__name__)
 
 
@@ -21,12 +23,8 @@ class ReadyFile:
         """Create the file, in one step for whoever looks for it. A failure is logged: Kong is served all the same."""
         if self._path is None:
             return
-        written = f"{self._path}.{os.getpid()}"
         try:
-            with open(written, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-                found = os.fstat(file.fileno())
-            os.rename(written, self._path)
+            found = write_whole(self._path, f"{os.getpid()}\n")
         except OSError as error:
             _log.error("can't write the ready file %s: %s", self._path, error.strerror)
             return

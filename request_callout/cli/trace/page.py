@@ -64,7 +64,7 @@ class TracePage:
         return _refused("404 Not Found", "there is nothing at this path")
 
     def _passed_on(self, target: str) -> tuple[str, str, bytes]:
-        if not all(character.isalnum() or character in "/?=-" for character in target):
+        if not target.isascii() or not all(one.isalnum() or one in "/?=-" for one in target):
             return _refused("404 Not Found", "there is no such trace")
         try:
             status, body = self._source.ask(target)

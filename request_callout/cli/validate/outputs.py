@@ -82,8 +82,9 @@ def as_github(results: Sequence[Checked], style: Style) -> str:
             properties |= {"line": str(finding.place.line), "col": str(finding.place.column)}
         properties["title"] = f"request-callout {finding.problem.rule}"
         listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+        told = "\n".join(map(printable, _told(finding).split("\n")))
         level = _GITHUB_LEVELS[finding.problem.level]
-        lines.append(f"::{level} {listed}::{_escaped(printable(_told(finding)))}\n")
+        lines.append(f"::{level} {listed}::{_escaped(told)}\n")
     return "".join(lines)
 
 

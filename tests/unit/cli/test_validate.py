@@ -162,3 +162,12 @@ def test_every_example_is_ok() -> None:
     assert EXAMPLES
     result = run(*EXAMPLES)
     assert result.output.splitlines() == [f"{path}: ok" for path in EXAMPLES]
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "0b" + "1" * 50_000, "1:" * 3000 + "1", "9" * 5000])
+def test_a_number_of_thousands_of_digits_is_told(tmp_path: Path, number: str) -> None:
+    """However a number is written that no computer's has room for: it is told with its place."""
+    file = tmp_path / "kong.yml"
+    file.write_text(f"callouts: []\ndeadline_ms: {number}\n")
+    result = run(file)
+    assert (result.exit_code, result.output.splitlines()[0]) == (1, f"{file}:2:14: can't be read as int [syntax]")

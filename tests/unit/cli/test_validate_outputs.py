@@ -163,12 +163,14 @@ def test_a_good_file_has_a_log_without_results() -> None:
 def test_annotations_are_escaped_as_github_reads_them(tmp_path: Path) -> None:
     """Percent signs are escaped, in properties colons and commas too; each finding is one line."""
     path = tmp_path / "a,b:c.yml"
-    path.write_text('name: request-callout\nconfig: {callouts: [{name: a, request: {url: "http://a", "x%\\n": 1}}]}\n')
+    path.write_text(
+        'name: request-callout\nconfig: {callouts: [{name: a, request: {url: "http://a", "x%\\n\\e[1m": 1}}]}\n'
+    )
     (line,) = run("--output", "github", path).output.splitlines()
     found = re.fullmatch(r"::error file=(.*),line=2,col=58,title=request-callout unknown-field::(.*)", line)
     assert found is not None
     assert found[1].endswith("a%2Cb%3Ac.yml")
-    assert found[2].startswith("config.callouts[1].request.x%25%0A: unknown field")
+    assert found[2].startswith("config.callouts[1].request.x%25%0A\\x1b[1m: unknown field")
 
 
 def test_warnings_are_no_failure_unless_strict() -> None:

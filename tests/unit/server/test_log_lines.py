@@ -71,6 +71,16 @@ def test_a_record_has_a_bounded_length(style: Format) -> None:
     assert len(line) < 10_000
 
 
+def test_a_traceback_forges_no_line_of_text() -> None:
+    """Only the record's own line begins at the margin; control characters are escaped, and the length has a bound."""
+    error = ValueError(f"{NASTY}\n2026-01-01 00:00:00,000 ERROR forged\r\x1b[2J\u202e" + "x" * 20_000)
+    first, *more = logged("text", "unexpected error", error=error).rstrip("\n").split("\n")
+    assert first.endswith("unexpected error")
+    assert any("ERROR forged" in line for line in more)
+    assert [line for line in more if not line.startswith("  ") or not line.isprintable()] == []
+    assert sum(map(len, more)) < 18_000
+
+
 def test_a_traceback_is_a_field_of_json() -> None:
     """An error with line breaks in its text stays within its record."""
     told = json.loads(logged("json", "unexpected error", error=ValueError(NASTY)))

@@ -192,6 +192,17 @@ def test_hostile_texts_are_texts(tmp_path: Path) -> None:
     assert not {name for name in tags.attributes if name.startswith("on")}
 
 
+def test_nothing_of_a_file_acts_on_a_terminal(tmp_path: Path) -> None:
+    """Control characters, and those that turn text around, are escaped wherever they stand in a file."""
+    nasty = "\x1b[2J\u202e"
+    upstream = {"query": {"custom": {f"a{nasty}": f"$(query_params['{nasty}'])"}}, "headers": {"custom": {"A": nasty}}}
+    file, page = tmp_path / "nasty.json", tmp_path / "page.html"
+    file.write_bytes(orjson.dumps({"callouts": [], "upstream": upstream}))
+    for text in (run(file).output, run(file, "--html", page).output, page.read_text(encoding="utf-8")):
+        assert [line for line in text.splitlines() if not line.isprintable()] == []
+    assert "\\x1b[2J" in run(file).output
+
+
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     """The page names no address that a browser would fetch, and its policy allows its own style sheet only."""
     page = tmp_path / "page.html"
