@@ -25,15 +25,26 @@ Told: TypeAlias = "dict[tuple[str, str | None], list[Value]]"
 """What calls of the PDK gave to scripts, by the method and what it was asked for by name."""
 
 _DEEPEST = 20
-_LONGEST_BODY = 256 * 1024
+_LONGEST_BODY = 1024 * 1024
+"""More than this, in all bodies together, is not looked through: it would hold the worker up for seconds."""
+_NOT_TOLD = f"(why is not told: bodies of over {_LONGEST_BODY} bytes are not looked through for secrets)"
 _QUERIES = frozenset({"kong.request.get_raw_query", "kong.request.get_query", "kong.request.get_query_arg"})
 _PATHS = frozenset({"kong.request.get_path_with_query", "kong.request.get_raw_path_with_query"})
 
 
 def without_secrets(text: str, run: Run) -> str:
     """A text about the request without its secrets; it takes a while, and is for what went wrong."""
+    if _bytes(run) > _LONGEST_BODY:
+        return _NOT_TOLD
     secrets = {secret for found in (_of_client(run), _of_callouts(run), _of_calls(run.told)) for secret in found}
     return Redaction(form for secret in secrets for form in _forms(secret)).text(text)
+
+
+def _bytes(run: Run) -> int:
+    """How much there is to look through."""
+    client = len(run.client.body) if run.client.has("body") else 0
+    asked = sum(len(value) for _, _, value in run.told if isinstance(value, str))
+    return client + asked + sum(record.body_bytes for record in run.context.records.values())
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from base64 import b64encode
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.unit.engine.gevent_callee import Callee, Reply
 from tests.unit.engine.kong_double import KongDouble
 
 SECRET = "hush-5f0c"
+BODY = f"password={SECRET}&about=acme".encode()
 USER = b64encode(f"user:{SECRET}".encode()).decode()
 HEADERS: dict[str, Any] = {
     "authorization": f"Basic {USER}",
@@ -33,7 +35,7 @@ def callee() -> Iterator[Callee]:
     callee.close()
 
 
-def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
+def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture, body: bytes = BODY) -> str:
     """All that is logged about a request with secrets."""
     caplog.set_level(logging.DEBUG)
     event = KongDouble(
@@ -41,7 +43,7 @@ def told(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> str:
         kong__request__get_headers=lambda *_: dict(HEADERS),
         kong__request__get_path_with_query=f"/p?id={SECRET}",
         kong__request__get_raw_query=f"id={SECRET}&tab=2",
-        kong__request__get_raw_body=f"password={SECRET}&about=acme".encode(),
+        kong__request__get_raw_body=body,
         kong__client__get_credential={"id": "7", "key": SECRET},
         kong__ctx__shared__get={"token": SECRET},
     )
@@ -136,3 +138,18 @@ def test_what_a_script_asks_for_again_is_kept_once(callee: Callee) -> None:
         ("kong.request.get_raw_body", None): ["x" * 1000],
         ("kong.request.get_header", "x-tenant"): ["acme"],
     }
+
+
+@pytest.mark.parametrize("read", ["kong.request.get_raw_body()", "kong.ctx.shared.callouts.a.response.body"])
+def test_what_is_too_large_to_be_looked_through_is_not_quoted(caplog: pytest.LogCaptureFixture, read: str) -> None:
+    """A callee or a client with megabytes neither holds the worker up nor gets secrets into a message."""
+    large = {"token": SECRET, "rest": "x" * 1024 * 1024}
+    callee = Callee(lambda number: Reply(large))
+    config = {
+        "callouts": [{"name": "a", "request": {"url": callee.url}}],
+        "upstream": {"by_lua": f"error({read}:sub(1, 40))"},
+    }
+    log = told(config, caplog, json.dumps(large).encode())
+    callee.close()
+    assert "bodies of over" in log
+    assert SECRET not in log
