@@ -7,6 +7,7 @@ the values of the client's query.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,6 +29,7 @@ _DEEPEST = 20
 _LONGEST_BODY = 1024 * 1024
 """More than this, in all bodies together, is not looked through: it would hold the worker up for seconds."""
 _NOT_TOLD = f"(why is not told: bodies of over {_LONGEST_BODY} bytes are not looked through for secrets)"
+_PLACE = re.compile(r"(callouts?[ .][^:]{1,100}: )?(config[.\w\[\]-]+: |by_lua: )?(line [0-9]+: )?")
 _QUERIES = frozenset({"kong.request.get_raw_query", "kong.request.get_query", "kong.request.get_query_arg"})
 _PATHS = frozenset({"kong.request.get_path_with_query", "kong.request.get_raw_path_with_query"})
 
@@ -35,9 +37,20 @@ _PATHS = frozenset({"kong.request.get_path_with_query", "kong.request.get_raw_pa
 def without_secrets(text: str, run: Run) -> str:
     """A text about the request without its secrets; it takes a while, and is for what went wrong."""
     if _bytes(run) > _LONGEST_BODY:
-        return _NOT_TOLD
+        return text if _is_ours(text, run) else _place(text) + _NOT_TOLD
     secrets = {secret for found in (_of_client(run), _of_callouts(run), _of_calls(run.told)) for secret in found}
     return Redaction(form for secret in secrets for form in _forms(secret)).text(text)
+
+
+def _is_ours(text: str, run: Run) -> bool:
+    """Whether a text is that of a callout's error, which quotes nothing."""
+    return any(call.failure and text.endswith(call.failure) for call in run.calls)
+
+
+def _place(text: str) -> str:
+    """Where in the configuration something failed, as messages begin."""
+    found = _PLACE.match(text)
+    return "" if found is None else found[0]
 
 
 def _bytes(run: Run) -> int:

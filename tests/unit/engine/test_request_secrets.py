@@ -151,5 +151,15 @@ def test_what_is_too_large_to_be_looked_through_is_not_quoted(caplog: pytest.Log
     }
     log = told(config, caplog, json.dumps(large).encode())
     callee.close()
-    assert "bodies of over" in log
+    assert "upstream.by_lua: line 1: (why is not told: bodies of over" in log
     assert SECRET not in log
+
+
+def test_an_error_of_a_large_response_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What the plugin itself says of a response that is no JSON quotes nothing of it."""
+    callee = Callee(lambda number: Reply(b"x" * 2 * 1024 * 1024))
+    a = {"name": "a", "request": {"url": callee.url}, "response": {"body": {"decode": True}}}
+    log = told({"callouts": [a]}, caplog)
+    callee.close()
+    assert log.count("the response body is not JSON") > 1
+    assert "not told" not in log
