@@ -56,7 +56,7 @@ def _place(text: str) -> str:
 def _bytes(run: Run) -> int:
     """How much there is to look through."""
     client = len(run.client.body) if run.client.has("body") else 0
-    asked = sum(len(value) for _, _, value in run.told if isinstance(value, str))
+    asked = sum(len(value) for values in run.told.values() for value in values if isinstance(value, str))
     return client + asked + sum(record.body_bytes for record in run.context.records.values())
 
 
