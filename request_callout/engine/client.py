@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
+from request_callout.engine.answer import Ended, message_answer
 from request_callout.engine.kong import Call, Kong
 from request_callout.values import text
 
@@ -25,10 +26,12 @@ Part = Literal[
 
 DEBUG_HEADER = "x-callout-debug"
 """With it a client asks that its request be traced; it is meant for the plugin alone, and goes no further."""
+MAX_HEADERS = 1000
+"""The most header lines that Kong tells of: what is behind them, it passes on to the upstream unseen."""
 REQUEST_ID: Call = ("kong.nginx.get_var", ("kong_request_id",))
 ROUTE: Call = ("kong.router.get_route", ())
 _CALLS: dict[Part, Call] = {
-    "headers": ("kong.request.get_headers", (1000,)),
+    "headers": ("kong.request.get_headers", (MAX_HEADERS,)),
     "raw_query": ("kong.request.get_raw_query", ()),
     "body": ("kong.request.get_raw_body", ()),
     "captures": ("kong.request.get_uri_captures", ()),
@@ -84,6 +87,16 @@ class ClientRequest:
     def headers(self) -> dict[str, str | list[str]]:
         """Header names in lower case; a list where a header is repeated."""
         return self.part("headers") or {}
+
+    def refuse_unseen_headers(self) -> None:
+        """Raise Ended with 431 if there may be headers that Kong has not told of.
+
+        With them a client could hide a header from callouts and conditions, and still show it to the upstream.
+        """
+        lines = sum(len(value) if isinstance(value, list) else 1 for value in self.headers.values())
+        if lines >= MAX_HEADERS:
+            reason = f"the request has {MAX_HEADERS} headers or more, and Kong tells of no more than these"
+            raise Ended(message_answer(431, "the request has too many headers"), reason)
 
     @property
     def raw_query(self) -> str:

@@ -33,7 +33,7 @@ class CalloutResponse:
             return self.kept
         result: dict[str, Value] = {"status": self.status, "headers": Headers(self.headers)}
         body = self.body if self.decoded else text(self.raw_body)
-        if body is not None:
+        if body is not None or self.raw_body:  # a decoded null is ngx.null, no body is nil
             result["body"] = body
         return result
 

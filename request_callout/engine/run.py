@@ -180,6 +180,8 @@ def _answer(run: Run) -> Answer | None:
     try:
         try:
             run.client.gather(_parts(run))
+            if "headers" in instance.plan.reads:
+                run.client.refuse_unseen_headers()
         finally:
             run.observe()
         run_steps(instance.plan, lambda callout: _perform(run, callout))

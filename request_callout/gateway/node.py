@@ -21,7 +21,7 @@ from request_callout.gateway.protobuf_client import ProtobufClient
 from request_callout.gateway.proxy import Front, Proxy
 from request_callout.gateway.runtime import Client, Runtime
 from request_callout.gateway.schema_rules import Definition
-from request_callout.gateway.upstream import Session, Upstreams
+from request_callout.gateway.upstream import MAX_HEADERS, Session, Upstreams
 from request_callout.lua import Lua
 
 _LOG = logging.getLogger("request_callout.gateway")
@@ -136,6 +136,7 @@ class Gateway:
             auto_decompress=False,
             max_line_size=32 * 1024,
             max_field_size=32 * 1024,
+            max_headers=MAX_HEADERS,
             shutdown_timeout=5.0,
         )
         await runner.setup()

@@ -21,6 +21,8 @@ from yarl import URL
 from request_callout.gateway.exchange import Exchange, Headers
 from request_callout.gateway.model import Service
 
+MAX_HEADERS = 32 * 1024
+"""nginx counts no headers, in requests and in upstreams' answers, only their bytes: more than these do not fit."""
 SERVER_TOKEN = "kong/3.9.1"  # noqa: S105 - the Server header
 
 # Set by Kong or made by the HTTP client itself; the client's own never pass.
@@ -115,6 +117,7 @@ class Session:
             timeout=aiohttp.ClientTimeout(total=None),
             max_line_size=64 * 1024,
             max_field_size=64 * 1024,
+            max_headers=MAX_HEADERS,
         )
         # The attempts are counted here; aiohttp has no public way to make just one.
         client._retry_connection = False

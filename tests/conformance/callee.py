@@ -6,6 +6,7 @@ connections matter.
 
 from __future__ import annotations
 
+import http.client
 import json
 import socketserver
 import ssl
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl
+
+http.client._MAXHEADERS = 2000  # type: ignore[attr-defined]  # else a request has 100 at most
 
 PATIENCE_S = 10.0
 """How long to wait for something that has to happen."""

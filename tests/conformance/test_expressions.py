@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.callee import reply_json
+from tests.conformance.callee import Reply, reply_json
 from tests.conformance.site import Site, callout, function
 
 
@@ -179,6 +179,19 @@ def test_syntax_error_in_an_expression_is_refused(site: Site, value: str) -> Non
     """A syntax error in an expression is found when the configuration is validated, with the field's path."""
     text = site.unusable([callout("a", "/a", query={"custom": {"x": value}})])
     assert not site.gateway.embedded or "callouts[1].request.query.custom" in text
+
+
+def test_a_body_of_null_is_ngx_null(site: Site) -> None:
+    """A body that is JSON's null is ngx.null, fresh and from the cache; only a body that is empty is nil."""
+    site.callee.on("/null", Reply(200, b"null"))
+    site.callee.on("/empty", Reply(204))
+    callouts = [callout("n", "/null", decode=True), callout("e", "/empty", decode=True)]
+    script = """
+        local c = kong.ctx.shared.callouts
+        kong.response.exit(200, {c.n.response.body == ngx.null, c.e.response.body == nil})
+    """
+    site.configure(callouts, upstream={"by_lua": script}, cache={"strategy": "memory"})
+    assert [site.get().json, site.get().json] == [[True, True]] * 2
 
 
 def test_null_from_a_response_is_ngx_null(site: Site) -> None:

@@ -71,6 +71,32 @@ def test_query_remove(site: Site) -> None:
     assert sorted(site.upstream.one().parameters) == [("y", "custom"), ("z", "3")]
 
 
+def test_hundreds_of_headers(site: Site) -> None:
+    """Expressions see, and changes reach, a header behind hundreds of others; the others stay."""
+    many = [(f"X-{number}", str(number)) for number in range(300)]
+    upstream(site, headers={"remove": ["X-298"], "custom": {"X-Seen": "$(headers.x_299)"}})
+    site.get(headers=many)
+    got = site.upstream.one()
+    assert (got.header("X-Seen"), got.all("X-298")) == ("299", [])
+    assert [got.header(name) for name, _ in many[:298]] == [value for _, value in many[:298]]
+
+
+@pytest.mark.parametrize("headers", [{"forward": False}, {"custom": {"X-Seen": "$(headers.z_last)"}}])
+def test_headers_that_kong_does_not_tell_of_are_refused(site: Site, headers: dict[str, Any]) -> None:
+    """Kong tells of 1,000 headers and passes on what is behind them: nobody hides a header there from the plugin."""
+    upstream(site, headers=headers)
+    junk = [(f"J{number}", "1") for number in range(1000)]
+    answer = site.get(headers=[*junk, ("Z-Last", "hidden")])
+    assert (answer.status, answer.json) == (431, {"message": "the request has too many headers"})
+    assert site.upstream.received() == []
+
+
+def test_many_headers_pass_where_nobody_looks_at_them(site: Site) -> None:
+    """A configuration that reads no headers passes on as many as Kong does."""
+    upstream(site, headers={"custom": {"X-New": "1"}})
+    assert site.get(headers=[(f"J{number}", "1") for number in range(1100)]).status == 200
+
+
 def test_headers_custom(site: Site) -> None:
     """headers.custom sets headers, and replaces the client's in any case of the name."""
     upstream(site, headers={"custom": {"x-mine": "custom $(headers.x_mine)", "X-New": "1"}})
