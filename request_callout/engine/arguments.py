@@ -1,4 +1,4 @@
-"""What Kong's PDK refuses of arguments, checked before a call is queued.
+"""What Kong's PDK refuses of arguments, or at all while the plugin runs, checked before a call is queued.
 
 A call that raises an error inside Kong ends the request there, out of reach of the script's ``pcall`` and of our log;
 so the checks of Kong's own functions are made here, with their words (kong/pdk: service, service/request, response).
@@ -7,6 +7,7 @@ so the checks of Kong's own functions are made here, with their words (kong/pdk:
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 from request_callout.lua.host import PdkError
@@ -16,6 +17,8 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND", "PROPPATCH"}
     | {"LOCK", "UNLOCK", "PATCH", "TRACE"}
 )
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 Check = Callable[[Sequence[Value]], str | None]
 """Says what is wrong with arguments, None if nothing is."""
@@ -79,10 +82,29 @@ def _header(args: Sequence[Value]) -> str | None:
     name, value = _first(args), _first(args, 1)
     if not isinstance(name, str):
         return "header must be a string"
-    values = value if isinstance(value, list) and value else [value]
-    if all(isinstance(one, (str, bool)) or _is_number(one) for one in values):
+    if isinstance(value, (str, bool)) or _is_number(value) or (value and _is_list_of_strings(value)):
         return None
-    return f"invalid value for {name!r}: expected a string, number or boolean, or a list of them"
+    return f"invalid value for {name!r}: expected a string, number or boolean, or a list of strings"
+
+
+def _is_list_of_strings(value: Value) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _headers(args: Sequence[Value]) -> str | None:
+    headers = _first(args)
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        if isinstance(value, list) and not _is_list_of_strings(value):
+            return f"invalid value for {name!r}: expected a list of strings"
+    return _table("headers")(args)
+
+
+def _query(args: Sequence[Value]) -> str | None:
+    query = _first(args)
+    for name, value in query.items() if isinstance(query, dict) else ():
+        if isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value):
+            return f"invalid value for {name!r}: expected a list of strings, numbers and booleans"
+    return _table("args")(args)
 
 
 def _status(args: Sequence[Value]) -> str | None:
@@ -101,22 +123,53 @@ def _maximum(args: Sequence[Value]) -> str | None:
     return None if 1 <= maximum <= 1000 else "max_args must be between 1 and 1000"
 
 
+def _consumer(args: Sequence[Value]) -> str | None:
+    id_or_name, by_username = _first(args), _first(args, 1)
+    if not isinstance(id_or_name, str):
+        return "consumer_id must be a string"
+    if by_username or _UUID.fullmatch(id_or_name):
+        return None
+    return "cannot load a consumer with an id that is not a uuid"
+
+
+def _credential_and_consumer(args: Sequence[Value]) -> str | None:
+    consumer, credential = _first(args), _first(args, 1)
+    if not all(one is None or isinstance(one, (dict, list)) for one in (consumer, credential)):
+        return "consumer and credential must be tables or nil"
+    return "either credential or consumer must be provided" if consumer is credential is None else None
+
+
+def _never(args: Sequence[Value]) -> str | None:
+    return "cannot be called in access phase, where this plugin runs: there is no response yet"
+
+
 _CHECKS: dict[str, Check] = {
+    "kong.client.authenticate": _credential_and_consumer,
+    "kong.client.load_consumer": _consumer,
+    "kong.log.serialize": _never,
+    "kong.response.get_header": _never,
+    "kong.response.get_headers": _never,
+    "kong.response.get_source": _never,
+    "kong.response.get_status": _never,
+    "kong.service.response.get_header": _never,
+    "kong.service.response.get_headers": _never,
+    "kong.service.response.get_raw_body": _never,
+    "kong.service.response.get_status": _never,
     "kong.service.set_target": _target,
     "kong.service.request.set_scheme": _scheme,
     "kong.service.request.set_path": _path,
     "kong.service.request.set_method": _method,
     "kong.service.request.set_raw_query": _string("query"),
-    "kong.service.request.set_query": _table("args"),
+    "kong.service.request.set_query": _query,
     "kong.service.request.set_header": _header,
     "kong.service.request.add_header": _header,
     "kong.service.request.clear_header": _string("header"),
-    "kong.service.request.set_headers": _table("headers"),
+    "kong.service.request.set_headers": _headers,
     "kong.response.set_status": _status,
     "kong.response.set_header": _header,
     "kong.response.add_header": _header,
     "kong.response.clear_header": _string("header"),
-    "kong.response.set_headers": _table("headers"),
+    "kong.response.set_headers": _headers,
     "kong.request.get_headers": _maximum,
     "kong.request.get_query": _maximum,
     "kong.request.get_header": _string("header name"),

@@ -187,6 +187,8 @@ def _answered(exchange: Exchange, around: Surroundings, method: Method, argument
     args = method.decode_args(argument)
     if method.argument.name == "ListValue":
         args = tuple(args[0]) if len(args) == 1 and isinstance(args[0], list) else args
+        if not args:
+            raise PdkFailure(f"{method.name}: an empty list")
     if method.argument.name in _VALUES:
         args = tuple(as_kong_reads(one) for one in args)
     elif method.argument.name == "ExitArgs":

@@ -53,7 +53,7 @@ def encode(args: Mapping[str, Value]) -> str:
     parts: list[str] = []
     for name, value in args.items():
         pieces: list[str] = []
-        for one in value if isinstance(value, list) else [value]:
+        for one in value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]:
             if one is True:
                 pieces.append(_escape(name))
             elif one is None or one is False:

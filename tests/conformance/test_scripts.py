@@ -21,6 +21,54 @@ def test_scripts_have_no_shortcuts(site: Site) -> None:
     assert set(types.values()) == {"nil"}
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "kong.response.get_header('X')",
+        "kong.response.get_headers()",
+        "kong.response.get_source()",
+        "kong.response.get_status()",
+        "kong.service.response.get_header('X')",
+        "kong.service.response.get_headers()",
+        "kong.service.response.get_raw_body()",
+        "kong.service.response.get_status()",
+        "kong.log.serialize()",
+        "kong.client.authenticate(nil, nil)",
+        "kong.client.authenticate('consumer', 'credential')",
+        "kong.client.load_consumer('no uuid')",
+        "kong.service.request.set_header('X', {1})",
+        "kong.service.request.set_headers({X = {true}})",
+        "kong.service.request.set_headers({X = {{}}})",
+        "kong.service.request.set_query({x = {{}}})",
+        "kong.response.set_header('X', {1})",
+        "kong.response.set_headers({X = {1}})",
+    ],
+)
+def test_what_kong_would_refuse_is_an_error_in_lua(site: Site, call: str) -> None:
+    """A call that would be an error inside Kong, and end the request there, is one that the script can catch."""
+    got = site.returns(f"local ok, message = pcall(function() {call} end) return {{ok = ok, message = message}}")
+    assert got["ok"] is False
+    assert call.partition("(")[0] in got["message"]
+
+
+def test_a_log_line_of_nothing(site: Site) -> None:
+    """kong.log without arguments is a line as any other."""
+    site.configure(upstream={"by_lua": "kong.log() kong.log.err() kong.log(nil)"})
+    assert site.get().body == UPSTREAM_BODY
+
+
+def test_tables_that_are_no_lists_as_values(site: Site) -> None:
+    """As in Kong: of a header's value only the list counts, of a parameter's every member."""
+    script = """
+        kong.service.request.set_headers({['X-Gone'] = {name = 'value'}})
+        kong.service.request.set_query({x = {name = 'value'}, y = '1'})
+    """
+    site.configure(upstream={"by_lua": script})
+    site.get("?z=1", headers={"X-Gone": "here"})
+    got = site.upstream.one()
+    assert (got.all("X-Gone"), got.query) == ([], "x=value&y=1")
+
+
 def test_every_run_has_globals_of_its_own(site: Site) -> None:
     """A global that a script sets is seen by no other run, of this request or the next."""
     script = "kong.ctx.shared.seen = tostring(leaked) leaked = 'yes'"

@@ -77,7 +77,7 @@ def header_values(name: Value, value: Value) -> list[str]:
         if wrong is not None:
             raise PdkFailure(f'invalid header value in array "{name}": got {kind_of(wrong)}, expected string')
         return [safe_value(one) for one in elements]
-    if isinstance(value, dict) and not value:
+    if isinstance(value, dict):  # only the elements of its list count
         return []
     if isinstance(value, bool):
         return ["true" if value else "false"]

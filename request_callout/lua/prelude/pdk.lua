@@ -168,6 +168,9 @@ local LEVELS = { "emerg", "alert", "crit", "err", "warn", "notice", "info", "deb
 
 local function log(level, ...)
   local n = select("#", ...)
+  if n == 0 then
+    return call("kong.log." .. level, "") -- of nothing at all Kong makes an error on ProtoBuf
+  end
   call("kong.log." .. level, unpack(texts(...), 1, n))
 end
 

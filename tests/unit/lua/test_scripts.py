@@ -163,7 +163,7 @@ def test_log_functions_send_text_at_their_level() -> None:
         ("kong.log.notice", ["a", "1", "nil", "true"]),
         ("kong.log.err", ["e"]),
         ("kong.log.warn", ["w", "2"]),
-        ("kong.log.debug", []),
+        ("kong.log.debug", [""]),
     ]
     assert bench.host.calls[4][1][0].startswith("table: ")
 
