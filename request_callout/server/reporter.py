@@ -9,7 +9,6 @@ from __future__ import annotations
 # First: it makes sockets and time those of gevent.
 from request_callout.server.worker import Link, beat  # isort: skip
 
-import faulthandler
 import logging
 import signal
 import socket as plain
@@ -40,8 +39,7 @@ _RECORD_BYTES = 1 << 20
 
 def report(link_socket: plain.socket, reports: Reports, options: Options) -> int:
     """Answer until told to stop; gives the process's exit status."""
-    faulthandler.enable()
-    faulthandler.register(process.STACK_SIGNAL, all_threads=True)
+    process.write_stacks()
     process.name_in_log("reporter")
     link = Link(socket(link_socket.family, link_socket.type, fileno=link_socket.detach()))
     term = gevent.signal_handler(signal.SIGTERM, link.told_to_stop.set)

@@ -41,7 +41,7 @@ from request_callout.server.control import (
 from request_callout.server.loads import Loads
 from request_callout.server.log_level import LogLevel
 from request_callout.server.places import Place
-from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL
+from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL, write_stacks
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
 from request_callout.server.reports import Reports
@@ -135,7 +135,7 @@ class Supervisor:
         before[LEVEL_SIGNAL] = signal.signal(LEVEL_SIGNAL, self._on_level_signal)
         before[STACK_SIGNAL] = signal.signal(STACK_SIGNAL, self._on_stack_signal)
         # This process writes its stack even where its loop does not turn; the loop asks the others for theirs.
-        faulthandler.register(STACK_SIGNAL, all_threads=True, chain=True)
+        write_stacks(chain=True)
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hang_up)
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)

@@ -172,8 +172,7 @@ def work(
     build: Build, listening: plain.socket, link_socket: plain.socket, place: int, loads: Loads, options: Options
 ) -> int:
     """Be the worker at this place until told to stop; gives the process's exit status."""
-    faulthandler.enable()
-    faulthandler.register(process.STACK_SIGNAL, all_threads=True)
+    process.write_stacks()
     if options.workers > 1:
         process.name_in_log(f"worker {place + 1}")
     link = Link(socket(link_socket.family, link_socket.type, fileno=link_socket.detach()))
@@ -204,11 +203,12 @@ def work(
 def beat(link: Link, options: Options) -> None:
     """Tell the supervisor of each turn of the loop, for ever."""
     pause_s = min(_LONGEST_BEAT_S, options.watchdog_s / 5 or _LONGEST_BEAT_S)
+    descriptor = process.stack_descriptor()
     last_resort_s = max(_LAST_RESORT_S, 3 * options.watchdog_s) if options.watchdog_s else None
     while True:
         if last_resort_s is not None:
             # A loop that stands still when the supervisor is gone would hold the socket for ever.
-            faulthandler.dump_traceback_later(last_resort_s, exit=True)
+            faulthandler.dump_traceback_later(last_resort_s, exit=True, file=descriptor)
         gevent.sleep(pause_s)
         link.send(Beat())
 

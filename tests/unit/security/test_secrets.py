@@ -126,7 +126,7 @@ def test_secrets_of_a_response_do_not_leave(
     assert SECRET.findall(out) == []
 
 
-def server_log(engine: Engine, capsys: pytest.CaptureFixture[str], script: str) -> str:  # noqa: F811
+def server_log(engine: Engine, capfd: pytest.CaptureFixture[str], script: str) -> str:  # noqa: F811
     """What the server process would write about one callout with this script."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
@@ -137,7 +137,7 @@ def server_log(engine: Engine, capsys: pytest.CaptureFixture[str], script: str) 
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    return capsys.readouterr().err
+    return capfd.readouterr().err
 
 
 FORGED = "x\r\n2026-01-01 00:00:00,000 ERROR forged"
@@ -157,18 +157,18 @@ FORGED = "x\r\n2026-01-01 00:00:00,000 ERROR forged"
 )
 def test_one_event_cannot_forge_a_log_line(
     engine: Engine,  # noqa: F811
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     script: str,
 ) -> None:
     """A line break or control character of a script or a client starts no new line in the server's log."""
-    lines = server_log(engine, capsys, f"local LINE = {FORGED!r}\n{script}").splitlines()
+    lines = server_log(engine, capfd, f"local LINE = {FORGED!r}\n{script}").splitlines()
     assert lines
     assert [line for line in lines if re.match(r"\S+ \S+ ERROR forged", line, re.IGNORECASE)] == []
 
 
 def test_a_log_line_has_a_bounded_length(
     engine: Engine,  # noqa: F811
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """An error of a megabyte is cut in the log."""
-    assert 0 < len(server_log(engine, capsys, "error(('x'):rep(1e6))")) < 50_000
+    assert 0 < len(server_log(engine, capfd, "error(('x'):rep(1e6))")) < 50_000
