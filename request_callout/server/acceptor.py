@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket as plain
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import gevent
 from gevent.socket import socket, wait_read
 
+from request_callout.engine.occasional import Occasional
 from request_callout.server.loads import Loads
 
 _log = logging.getLogger(__name__)
@@ -16,6 +18,7 @@ _log = logging.getLogger(__name__)
 _LEAVE_TO_OTHERS_S = 0.001
 _PAUSE_S = 0.1
 _COMPARE_EVERY_S = 0.1
+_REMEDIES = {errno.EMFILE: ": raise the hard limit of open files (ulimit -Hn, LimitNOFILE)"}
 
 
 class Acceptor:
@@ -33,6 +36,7 @@ class Acceptor:
         self._place = place
         self._loads = loads
         self._connections = 0
+        self._lines = Occasional()
         loads.set(place, 0)
         self._surplus = 0
         self._greenlets: list[gevent.Greenlet[..., None]] = [
@@ -47,6 +51,16 @@ class Acceptor:
             return False
         self._surplus -= 1
         return True
+
+    def move_to(self, listening: plain.socket) -> None:
+        """Accept what waits at the socket so far, where nobody else can connect any more; from then on at this one."""
+        self._greenlets[0].kill()
+        while self._accept(self._listen):
+            pass
+        self._listening.close()
+        self._listening = listening
+        self._greenlets[0] = gevent.spawn(self._run, listening, self._listen)
+        self._count()
 
     def stop(self) -> None:
         """Accept what waits already, and nothing more."""
@@ -81,7 +95,11 @@ class Acceptor:
         except BlockingIOError:
             return False
         except OSError as error:
-            _log.error("can't accept a connection: %s", error.strerror)
+            if self._lines.due("can't accept"):
+                _log.critical(
+                    "can't accept connections: %s%s; they wait, or time out in Kong",
+                    *(error.strerror, _REMEDIES.get(error.errno or 0, "")),
+                )
             gevent.sleep(_PAUSE_S)
             return False
         gevent.spawn(self._serve, socket(accepted.family, accepted.type, fileno=accepted.detach()))

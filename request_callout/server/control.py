@@ -113,9 +113,15 @@ class Level:
     level: str
 
 
-Message = Ready | Failed | Beat | Used | Start | Find | Close | Found | Missing | Ended | Stop | Level
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Supervisor: accept on the socket that comes with this, and no more on the one before, whose file was removed."""
+
+
+Message = Ready | Failed | Beat | Used | Start | Find | Close | Found | Missing | Ended | Stop | Level | Listen
 _KINDS = {
-    kind.__name__: kind for kind in (Ready, Failed, Beat, Used, Start, Find, Close, Found, Missing, Ended, Stop, Level)
+    kind.__name__: kind
+    for kind in (Ready, Failed, Beat, Used, Start, Find, Close, Found, Missing, Ended, Stop, Level, Listen)
 }
 
 

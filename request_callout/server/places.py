@@ -11,6 +11,7 @@ import selectors
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 
 from request_callout.server.control import Decoder, Message, encode
@@ -39,7 +40,7 @@ class Place:
         self.link: socket.socket | None = None
         self._selector = selector
         self._decoder = Decoder()
-        self._unsent = bytearray()
+        self._unsent: deque[tuple[bytes, socket.socket | None]] = deque()
 
     def __str__(self) -> str:
         return f"{self.name} (pid {self.pid})"
@@ -53,7 +54,8 @@ class Place:
         """A process has been started here, and listens at the other end of this link."""
         link.setblocking(False)
         self.pid, self.link = pid, link
-        self._decoder, self._unsent = Decoder(), bytearray()
+        self._decoder = Decoder()
+        self._unsent.clear()
         self.ready = False
         self.born = self.heard = now
         self.start_at = self.kill_at = None
@@ -77,10 +79,11 @@ class Place:
             os.waitpid(self.pid, 0)
             self.left()
 
-    def send(self, message: Message) -> None:
-        """Tell the process something, now or when the link takes it."""
+    def send(self, message: Message, accompanying: socket.socket | None = None) -> None:
+        """Tell the process something, with a socket that it gets too, now or when the link takes it."""
         if self.link is not None:
-            self._unsent += encode(message)
+            # A duplicate, which stays open until it is sent, whatever becomes of the socket here.
+            self._unsent.append((encode(message), accompanying and accompanying.dup()))
             self.flush()
 
     def flush(self) -> None:
@@ -89,7 +92,16 @@ class Place:
             return
         try:
             while self._unsent:
-                del self._unsent[: self.link.send(self._unsent)]
+                data, accompanying = self._unsent[0]
+                if accompanying is None:
+                    sent = self.link.send(data)
+                else:
+                    sent = socket.send_fds(self.link, [data], [accompanying.fileno()])
+                    accompanying.close()
+                if sent < len(data):
+                    self._unsent[0] = (data[sent:], None)
+                else:
+                    self._unsent.popleft()
         except BlockingIOError:
             pass
         except OSError:

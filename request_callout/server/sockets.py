@@ -57,25 +57,49 @@ class ListeningSocket:
                 f"can't create the socket {path}: a socket's path has at most {_LONGEST_PATH} bytes: shorten it"
             )
         _make_way(path, take_over=take_over)
-        # No longer than most names: the whole path has to fit into 107 bytes.
-        self._bound: str | None = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # Nobody else may connect between bind and the change of group and permissions.
-        mask = os.umask(0o177)
-        try:
-            self.socket.bind(self._bound)
-            if group is not None:
-                os.chown(self._bound, -1, group)
-            os.chmod(self._bound, mode)
-            self.socket.setblocking(False)
-            self.socket.listen(_BACKLOG)
-        except OSError as error:
-            self._fail(error)
-        finally:
-            os.umask(mask)
+        self._mode, self._group = mode, group
+        self._bound: str | None
+        self.socket, self._bound = self._bind()
         self._inode = _inode(self._bound)
         if publish:
             self.publish()
+
+    def _bind(self) -> tuple[socket.socket, str]:
+        """A socket that listens, and the name that it has until it gets its path."""
+        # No longer than most names: the whole path has to fit into 107 bytes.
+        name = os.path.join(os.path.dirname(self.path), f".{secrets.token_hex(4)}")
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Nobody else may connect between bind and the change of group and permissions.
+        mask = os.umask(0o177)
+        try:
+            made.bind(name)
+            if self._group is not None:
+                os.chown(name, -1, self._group)
+            os.chmod(name, self._mode)
+            made.setblocking(False)
+            made.listen(_BACKLOG)
+        except OSError as error:
+            _discard(made, name)
+            raise self._failure(error) from None
+        finally:
+            os.umask(mask)
+        return made, name
+
+    def bind_again(self) -> None:
+        """Listen at the path again, when it is ``gone``: on a new ``socket``, since an old one can't get its name back.
+
+        The one before is closed in this process. Raises SocketError, and nothing has changed then.
+        """
+        made, name = self._bind()
+        inode = _inode(name)
+        try:
+            if not _linked(name, self.path):
+                os.rename(name, self.path)
+        except OSError as error:
+            _discard(made, name)
+            raise self._failure(error) from None
+        self.socket.close()
+        self.socket, self._inode = made, inode
 
     def publish(self) -> None:
         """Take the path. Raises SocketError if another server has taken it meanwhile, and ``take_over`` is not set."""
@@ -85,10 +109,11 @@ class ListeningSocket:
             if self._take_over or not _linked(self._bound, self.path):
                 os.rename(self._bound, self.path)
         except FileExistsError:
-            self._discard()
+            _discard(self.socket, self._bound)
             raise _taken(self.path) from None
         except OSError as error:
-            self._fail(error)
+            _discard(self.socket, self._bound)
+            raise self._failure(error) from None
         self._bound = None
 
     @property
@@ -115,18 +140,18 @@ class ListeningSocket:
     def close(self) -> None:
         """Stop listening, and remove the file as ``remove`` does."""
         self.remove()
-        self._discard()
+        _discard(self.socket, self._bound)
 
-    def _discard(self) -> None:
-        self.socket.close()
-        if self._bound is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._bound)
-
-    def _fail(self, error: OSError) -> None:
-        self._discard()
+    def _failure(self, error: OSError) -> SocketError:
         remedy = _REMEDIES.get(error.errno or 0, "")
-        raise SocketError(f"can't create the socket {self.path}: {error.strerror or error}{remedy}") from None
+        return SocketError(f"can't create the socket {self.path}: {error.strerror or error}{remedy}")
+
+
+def _discard(made: socket.socket, name: str | None) -> None:
+    made.close()
+    if name is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
 
 
 def _linked(bound: str, path: str) -> bool:

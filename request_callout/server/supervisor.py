@@ -31,6 +31,7 @@ from request_callout.server.control import (
     Find,
     Found,
     Level,
+    Listen,
     Message,
     Missing,
     Ready,
@@ -277,14 +278,27 @@ class Supervisor:
         )
 
     def _look_at_the_socket(self) -> None:
-        """Tell once that the path was removed: this process would serve on without a new connection, and be silent."""
+        """Make the socket anew when its file was removed: the server would serve on without a new connection."""
         was, self._socket_gone = self._socket_gone, self._listening.gone
-        if self._socket_gone and not was:
-            _log.critical(
-                "somebody removed the socket %s: Kong can't connect any more, and its requests get 500; "
-                "start this server again",
-                self._listening.path,
-            )
+        if not self._socket_gone:
+            return
+        path = self._listening.path
+        try:
+            self._listening.bind_again()
+        except SocketError as error:
+            if not was:
+                _log.critical(
+                    "somebody removed the socket %s: Kong can't connect any more, and its requests get 500; "
+                    "it can't be made anew: %s; tried again every second",
+                    *(path, error),
+                )
+            return
+        self._socket_gone = False
+        for place in self._workers:
+            place.send(Listen(), self._listening.socket)
+        _log.error(
+            "somebody removed the socket %s; it is there again. Keep cleaners of temporary files away from it", path
+        )
 
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
@@ -311,13 +325,34 @@ class Supervisor:
     # Workers come and go
 
     def _start(self, place: Place, now: float) -> None:
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._not_started(place, now, error)
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            self._not_started(place, now, error)
+            return
         if pid == 0:
             ours.close()
             self._become(place, theirs)
         theirs.close()
         place.taken(pid, ours, now)
+
+    def _not_started(self, place: Place, now: float, error: OSError) -> None:
+        """The system gives no more processes, memory or descriptors now; those that run serve on."""
+        if not self._ready:
+            raise StartFailed(f"can't start {place.name}: {error.strerror}")
+        pause_s = place.restarts.pause_s(0.0) or _LONGEST_WAIT_S
+        place.start_at = now + pause_s
+        _log.critical(
+            "can't start %s: %s; tried again in %g s. Limits of processes, memory or open files may be too low",
+            *(place.name, error.strerror, pause_s),
+        )
 
     def _become(self, place: Place, link: socket.socket) -> None:
         """Never returns: what is above on the stack is the supervisor's."""
@@ -438,7 +473,9 @@ class Supervisor:
         values = self._reports.own
         if values is not None:
             cells = values.cells
-            cells[values.cell(families.WORKERS)] = sum(place.ready for place in self._workers)
+            cells[values.cell(families.WORKERS)] = (
+                0 if self._socket_gone else sum(place.ready for place in self._workers)
+            )
             cells[values.cell(families.WORKERS_WANTED)] = len(self._workers)
             cells[values.cell(families.WORKER_RESTARTS)] = self._restarts
             cells[values.cell(families.START_TIME)] = self._started_at

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 import gevent  # noqa: E402
 from gevent.event import AsyncResult, Event  # noqa: E402
 from gevent.lock import Semaphore  # noqa: E402
+from gevent.queue import Queue  # noqa: E402
 from gevent.socket import socket  # noqa: E402
 
 from request_callout.server import process  # noqa: E402
@@ -38,6 +39,7 @@ from request_callout.server.control import (  # noqa: E402
     Find,
     Found,
     Level,
+    Listen,
     Message,
     Missing,
     Ready,
@@ -56,6 +58,7 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_BEAT_S = 1.0
 _LAST_RESORT_S = 60.0
+_MOST_DESCRIPTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Link:
         self._gone = False
         self._stop: Stop | None = None
         self.told_to_stop = Event()
+        self.listening: Queue[plain.socket] = Queue()
+        """Sockets to accept on, each instead of the one before."""
         gevent.spawn(self._receive)
 
     def send(self, message: Message) -> None:
@@ -133,15 +138,22 @@ class Link:
 
     def _receive(self) -> None:
         decoder = Decoder()
+        received: list[int] = []
         while True:
             try:
-                data = self._socket.recv(1 << 18)
+                data, descriptors, _, _ = plain.recv_fds(self._socket, 1 << 18, _MOST_DESCRIPTORS)
             except OSError:
-                data = b""
+                data, descriptors = b"", []
+            received += descriptors
             if not data:
                 break
             for message in decoder.feed(data):
-                self._take(message)
+                if isinstance(message, Listen):
+                    listening = plain.socket(fileno=received.pop(0))
+                    listening.setblocking(False)
+                    self.listening.put(listening)
+                else:
+                    self._take(message)
         if self._stop is None:
             _log.error("the supervisor is gone: ending when what is in flight is answered; start the server again")
         self.told_to_stop.set()
@@ -188,9 +200,11 @@ def work(
     link.send(Ready())
     gevent.spawn(beat, link, options)
     gevent.spawn(_sweep, made)
+    moves = gevent.spawn(_move, link, acceptor)
 
     link.told_to_stop.wait()
     order = link.stop_order(Stop(options.grace_s, 0.0))
+    moves.kill()
     acceptor.stop()
     left = made.stop(order.grace_s, order.linger_s)
     if left:
@@ -211,6 +225,11 @@ def beat(link: Link, options: Options) -> None:
             faulthandler.dump_traceback_later(last_resort_s, exit=True, file=descriptor)
         gevent.sleep(pause_s)
         link.send(Beat())
+
+
+def _move(link: Link, acceptor: Acceptor) -> None:
+    while True:
+        acceptor.move_to(link.listening.get())
 
 
 def _sweep(made: Work) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from request_callout.pdk.protobuf import GetInstanceStatus, InstanceStatus, StartInstance, encode_call
+from tests.failures.stage import children
 from tests.unit.server.kong_side import Called, Closed, KongSide
 from tests.unit.server.processes import ROOT, Start, connect, fake_server
 
@@ -328,16 +329,73 @@ def test_a_hang_up_ends_nothing(start: Start, path: str) -> None:
     assert "was killed by" not in server.log
 
 
-def test_a_socket_that_somebody_removed_is_told_once(start: Start, path: str) -> None:
-    """Nobody can connect any more, so the log says so at level critical, with what to do; SIGTERM is no such end."""
-    server = start("request_callout", "serve", "--socket", path)
-    server.wait_for("listening on")
-    os.unlink(path)
-    server.wait_for(f"CRITICAL somebody removed the socket {path}")
-    assert "start this server again" in server.log
+def test_a_socket_that_somebody_removed_is_made_anew(start: Start, path: str) -> None:
+    """Whoever connects is served by the same workers, as often as it is removed; who had connected goes on."""
+    server = fake_server(start, path, workers=2)
+    mode = os.stat(path).st_mode
+    before = one_connection_a_worker(path)
+    for _ in range(2):
+        os.unlink(path)
+        server.wait_for(f"ERROR somebody removed the socket {path}; it is there again")
+        assert os.stat(path).st_mode == mode
+        after = one_connection_a_worker(path)
+        assert after.keys() == before.keys()
+        for pid, kong in before.items():
+            assert worker_of(kong) == pid
+    first, second = after
+    os.kill(first, signal.SIGKILL)
+    server.wait_for("it is replaced now")
+    assert second in one_connection_a_worker(path)
     server.signal(signal.SIGTERM)
     assert server.end() == 0
-    assert server.log.count("somebody removed") == 1
+    assert server.log.count("somebody removed") == 2
+    assert os.listdir(os.path.dirname(path)) == []
+
+
+def test_a_socket_whose_folder_was_removed_is_told_once_and_there_again_with_it(start: Start, path: str) -> None:
+    """As long as it can't be made anew, one line of level critical says that nobody can connect, and why."""
+    folder = os.path.dirname(path) + "/run"
+    os.mkdir(folder)
+    path = f"{folder}/kong.sock"
+    server = fake_server(start, path)
+    os.unlink(path)
+    os.rmdir(folder)
+    server.wait_for(f"CRITICAL somebody removed the socket {path}")
+    assert "its folder has to exist; make it" in server.log
+    os.mkdir(folder)
+    server.wait_for("it is there again")
+    assert worker_of(connect(path))
+    assert server.log.count("CRITICAL") == 1
+
+
+def test_a_path_that_another_server_has_taken_is_left_to_it(start: Start, path: str) -> None:
+    """A server whose socket was removed, and whose path another one took since, makes nothing anew."""
+    first = fake_server(start, path)
+    first.signal(signal.SIGSTOP)
+    os.unlink(path)
+    other = fake_server(start, path)
+    first.signal(signal.SIGCONT)
+    first.signal(signal.SIGHUP)
+    first.wait_for("SIGHUP has no effect")
+    assert worker_of(connect(path)) in children(other.process.pid)
+    assert "somebody removed" not in first.log
+
+
+def test_without_descriptors_for_a_new_worker_the_others_serve_on(start: Start, path: str) -> None:
+    """A supervisor that can't start a worker says why, tries again after a pause, and ends nothing."""
+    server = fake_server(start, path, workers=2)
+    (first, _), (_, second) = one_connection_a_worker(path).items()
+    pid = server.process.pid
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1
+    # One is free when the link to the killed worker is closed: too few for a new one.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    os.kill(first, signal.SIGKILL)
+    server.wait_for("CRITICAL can't start worker")
+    assert "Too many open files; tried again in 1 s" in server.log or "in 0.5 s" in server.log
+    assert worker_of(second)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert len(one_connection_a_worker(path)) == 2
 
 
 def test_first_workers_that_cannot_start_end_the_server(start: Start, path: str, tmp_path: Path) -> None:
