@@ -13,17 +13,15 @@ import logging
 import signal
 import socket as plain
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
-from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
 from gevent.socket import socket
 
 from request_callout.server import process
+from request_callout.server.answering import Answering, Application
 from request_callout.server.control import Ready
-from request_callout.server.reports import Environ, Reports, Ring, StartResponse
+from request_callout.server.reports import Reports, Ring
 from request_callout.telemetry.exposition import Exposition
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MOST_CONNECTIONS = 100
-_IDLE_S = 75.0
 _LAST_ANSWERS_S = 1.0
 _RECORD_BYTES = 1 << 20
 
@@ -62,22 +58,8 @@ def report(link_socket: plain.socket, reports: Reports, options: Options) -> int
     return 0
 
 
-class _Server(WSGIServer):
-    """An HTTP server on which nobody sits for ever."""
-
-    def handle(self, sock: socket, address: Any) -> None:
-        sock.settimeout(_IDLE_S)
-        super().handle(sock, address)
-
-
-def _serve(listening: plain.socket, application: Ring | Exposition) -> WSGIServer:
-    """Answer on this socket with an application; its errors go to the log, its requests do not."""
-
-    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        return application(environ, start_response)
-
-    listener = socket(listening.family, listening.type, fileno=listening.detach())
-    server = _Server(listener, answer, spawn=Pool(_MOST_CONNECTIONS), log=None, error_log=_log)
+def _serve(listening: plain.socket, application: Application) -> Answering:
+    server = Answering(listening, application)
     server.start()
     return server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from request_callout.server.addresses import Address, Listener, parse_address
+from request_callout.server.answering import MOST_CONNECTIONS
 from request_callout.server.reports import Reports
 from request_callout.server.sockets import SocketError
 from tests.failures.scrape import Scrape, get
@@ -46,7 +48,7 @@ def serve(start: Start, path: Path, metrics: str, *options: str) -> tuple[Proces
     """A server that listens, and where its metrics are."""
     process = start("request_callout", "serve", "--socket", str(path), "--metrics", metrics, *options)
     process.wait_for("listening on")
-    return process, process.log.partition("metrics at ")[2].split()[0]
+    return process, process.log.partition("metrics at ")[2].split()[0].rstrip('"}')
 
 
 def reporter_of(process: Process, address: str) -> int:
@@ -99,6 +101,42 @@ def test_a_server_that_replaces_another_takes_its_address(start: Start, tmp_path
     old.signal(signal.SIGTERM)
     assert old.end() == 0
     assert Scrape(address).sum("workers_wanted") == 1
+
+
+def test_clients_that_sit_there_keep_nobody_from_an_answer(start: Start, tmp_path: Path) -> None:
+    """Whoever comes after more connections than are kept, none of which asks, or ends its request, is answered."""
+    _, address = serve(start, tmp_path / "kong.sock", "127.0.0.1:0")
+    get(address)
+    host, _, port = address.partition(":")
+    silent = [socket.create_connection((host, int(port)), 20) for _ in range(2 * MOST_CONNECTIONS)]
+    for one in silent[::2]:
+        one.sendall(b"GET /metrics HTTP/1.1\r\nA")
+    assert get(address, "/healthz").status == 200
+    assert silent[0].recv(1) == b""
+    silent[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert silent[-1].recv(12) == b"HTTP/1.1 200"
+    for one in silent:
+        one.close()
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_what_clients_do_wrong_is_not_in_the_log(start: Start, tmp_path: Path, format_: str) -> None:
+    """What is no HTTP, or too much of it, is answered with 400, and nobody can fill the log with it."""
+    process, address = serve(start, tmp_path / "kong.sock", "127.0.0.1:0", "--log-format", format_)
+    host, _, port = address.partition(":")
+    wrong = [b"\0\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n"]
+    for request in wrong:
+        with socket.create_connection((host, int(port)), 20) as client:
+            client.sendall(request)
+            assert client.recv(12) == b"HTTP/1.1 400"
+    for request in wrong * 5:
+        with socket.create_connection((host, int(port)), 20) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # goes without waiting
+            client.sendall(request)
+    process.signal(signal.SIGTERM)
+    assert process.end() == 0
+    assert len(process.log.splitlines()) == 4
+    assert "Traceback" not in process.log
 
 
 def test_without_metrics_there_is_no_reporter(start: Start, tmp_path: Path) -> None:
