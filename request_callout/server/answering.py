@@ -68,7 +68,7 @@ class _Handler(WSGIHandler):
     def read_request(self, raw_requestline: str) -> Any:
         try:
             found = super().read_request(raw_requestline)
-        except HTTPException as error:  # too many headers: of what is no ValueError a traceback is printed
+        except (HTTPException, OSError) as error:  # of what is no ValueError a traceback would be printed
             raise ValueError(str(error)) from None
         self.close_connection = True
         return found
