@@ -92,7 +92,7 @@ def _reader(sock: socket.socket, deadline: float) -> Callable[[], bytes]:
         sock.settimeout(left_s)
         data = sock.recv(65536)
         if not data:
-            raise Unhealthy("the server closed the connection")
+            raise Unhealthy("the server closed the connection; was it started with another --protocol?")
         return data
 
     return read

@@ -14,6 +14,11 @@ from request_callout.server.sockets import ListeningSocket, SocketError
 
 _BACKLOG = 128
 _HIGHEST_PORT = 65535
+_REMEDIES = {
+    errno.EADDRINUSE: ": choose another port, or stop what listens there (a server is replaced with --replace)",
+    errno.EACCES: ": choose a port above 1023",
+    errno.EADDRNOTAVAIL: ": this machine has no such address; 0.0.0.0 stands for all that it has",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,7 @@ def _bound(address: Address, *, take_over: bool) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         made.close()
-        taken = error.errno == errno.EADDRINUSE
-        remedy = (
-            ": choose another port, or stop what listens there (a server is replaced with --replace)" if taken else ""
-        )
+        remedy = _REMEDIES.get(error.errno or 0, "")
         raise SocketError(f"can't listen on {address}: {error.strerror}{remedy}") from None
     made.setblocking(False)
     return made

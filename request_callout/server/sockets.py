@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.ENOTDIR: ": its folder is a file; choose another path",
     errno.EACCES: ": this user has to be allowed to write to its folder",
     errno.EROFS: ": choose a folder that can be written to",
-    errno.EPERM: ": only root or a member of the group can give it that group",
+    errno.EPERM: ": choose a folder that can be written to",
 }
 
 
@@ -144,6 +144,8 @@ class ListeningSocket:
 
     def _failure(self, error: OSError) -> SocketError:
         remedy = _REMEDIES.get(error.errno or 0, "")
+        if self._group is not None and error.errno == errno.EPERM:
+            remedy = ": only root or a member of the group can give it that group"
         return SocketError(f"can't create the socket {self.path}: {error.strerror or error}{remedy}")
 
 

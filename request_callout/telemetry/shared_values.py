@@ -8,6 +8,7 @@ bounded, whatever names turn up. Room for all of them is set aside, and only tak
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 MOST_SERIES = 2000
 """Series with names of their own in one process; further ones are counted as ``OTHER``."""
 OTHER = "other"
+
+_log = logging.getLogger(__name__)
 
 _MOST_OTHERS = 500
 _CELLS = 1 << 16
@@ -65,6 +68,7 @@ class SharedValues:
         self._named = 0
         self._used_cells = 0
         self._used_bytes = 0
+        self._told = False
 
     def take_over(self, families: dict[str, Family]) -> dict[str, float]:
         """Count on where the process before has stopped; its gauges, which begin at 0 again, are given back."""
@@ -89,12 +93,22 @@ class SharedValues:
         if place is not None:
             return place
         if family.open and self._named >= MOST_SERIES:
+            self._tell()
             key = (
                 family.name,
                 *(OTHER if name in family.open else value for name, value in zip(family.labels, labels, strict=True)),
             )
             place = self._places.get(key)
         return self._add(key, family) if place is None else place
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "there are %d metrics in this process: new plugins, callouts and targets are counted as %r; "
+                "a restart of the server begins anew",
+                *(MOST_SERIES, OTHER),
+            )
 
     def observe(self, place: int, seconds: float) -> None:
         """Count a time in the histogram at this place."""

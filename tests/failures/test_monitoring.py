@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from request_callout.engine.observing import Result
 from request_callout.telemetry.families import FAMILIES
 from tests.failures.stage import ROOT
 
@@ -113,6 +114,35 @@ def test_alerts_tell_what_is_wrong() -> None:
             for text in (rule["annotations"]["summary"], rule["annotations"]["description"]):
                 assert text
                 assert set(re.findall(r"\$labels\.(\w+)", text)) <= grouped
+
+
+def expression(alert: str) -> str:
+    return str(next(rule["expr"] for one in ALERTS["groups"] for rule in one["rules"] if rule["alert"] == alert))
+
+
+def test_an_operator_finds_what_to_do_at_each_alert() -> None:
+    """Each alert has one row in the table of the page on operations, and no other has."""
+    page = (ROOT / "docs/operations.md").read_text().partition("## Alerts")[2].partition("\n## ")[0]
+    names = [rule["alert"] for group in ALERTS["groups"] for rule in group["rules"]]
+    assert sorted(re.findall(r"^\| `(RequestCallout\w+)`", page, re.MULTILINE)) == sorted(names)
+
+
+def test_an_instance_that_is_gone_is_told_though_others_run() -> None:
+    """No series is absent then, and those of the one that is gone are not 0: only Prometheus' own series tells."""
+    assert re.match(r"up\{[^}]*\} == 0 or", expression("RequestCalloutDown"))
+
+
+def test_no_events_at_all_since_a_restart_are_none_too() -> None:
+    """A server that got no event has no series for them, which is not equal to 0."""
+    assert "== 0" not in expression("RequestCalloutNoEvents")
+    assert "unless" in expression("RequestCalloutNoEvents")
+
+
+def test_every_result_without_a_usable_response_raises_an_alert() -> None:
+    """What is none of these words for success, or for nobody's fault, is told by one alert or another."""
+    told = re.findall(r'result=~"([^"]*)"', expression("RequestCalloutFailing"))
+    fine = {"ok", "skipped", "exit", "cancelled"}
+    assert set(told[0].split("|")) | {"script_error"} == set(get_args(Result)) - fine
 
 
 def test_the_scrape_configuration_names_the_alerts() -> None:

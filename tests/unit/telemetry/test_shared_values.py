@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from request_callout.telemetry.shared_values import BUCKETS_S, MOST_SERIES, OTHER, Family, Series, SharedValues
 
 COUNTER = Family("c_total", "counter", "C.", ("plugin", "result"), open=("plugin",))
@@ -61,8 +63,8 @@ def test_a_time_is_counted_in_the_first_bucket_that_holds_it() -> None:
     assert found[-1] == 0.0 + BUCKETS_S[0] + (BUCKETS_S[0] + 1e-6) + BUCKETS_S[-1] + (BUCKETS_S[-1] + 1)
 
 
-def test_too_many_names_are_counted_as_other() -> None:
-    """Beyond the bound only labels whose values are few keep their value; nothing is lost, and nothing grows."""
+def test_too_many_names_are_counted_as_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond the bound only labels whose values are few keep their value; nothing is lost or grows; it is told."""
     values = SharedValues()
     for number in range(MOST_SERIES + 100):
         count(values, f"p{number}", "ok" if number % 2 else "failed")
@@ -75,6 +77,10 @@ def test_too_many_names_are_counted_as_other() -> None:
     count(values, "one more", "ok")
     assert read(values)["c_total", "p0", "failed"] == (2.0,)
     assert read(values)["c_total", OTHER, "ok"] == (51.0,)
+    assert caplog.messages == [
+        f"there are {MOST_SERIES} metrics in this process: new plugins, callouts and targets are counted as 'other'; "
+        "a restart of the server begins anew"
+    ]
 
 
 def test_histograms_of_too_many_names_fit_too() -> None:
