@@ -44,6 +44,7 @@ class Metrics:
         self.attempts_in_flight = values.cell(families.ATTEMPTS_IN_FLIGHT)
         worker = str(place + 1)
         self._cpu = values.cell(families.WORKER_CPU, worker)
+        self._cpu_before = self.cells[self._cpu]
         self._memory = values.cell(families.WORKER_MEMORY, worker)
         self._plugins: dict[str, _Plugin] = {}
 
@@ -67,7 +68,7 @@ class Metrics:
     def sweep(self) -> None:
         """Note what the process itself uses; to be called every now and then."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.cells[self._cpu] = usage.ru_utime + usage.ru_stime
+        self.cells[self._cpu] = self._cpu_before + usage.ru_utime + usage.ru_stime
         try:
             with open("/proc/self/statm", "rb") as file:
                 self.cells[self._memory] = int(file.read().split()[1]) * _PAGE_BYTES
