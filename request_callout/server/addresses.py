@@ -59,19 +59,23 @@ class Listener:
     """
 
     def __init__(self, address: Address, *, take_over: bool = False) -> None:
-        self._unix: ListeningSocket | None = None
+        self.unix: ListeningSocket | None = None
         if address.path is not None:
-            self._unix = ListeningSocket(address.path, take_over=take_over, publish=False)
-            self.socket = self._unix.socket
+            self.unix = ListeningSocket(address.path, take_over=take_over, publish=False)
             self.address = address
             return
-        self.socket = _bound(address, take_over=take_over)
-        self.address = Address(address.host, self.socket.getsockname()[1])
+        self._tcp = _bound(address, take_over=take_over)
+        self.address = Address(address.host, self._tcp.getsockname()[1])
+
+    @property
+    def socket(self) -> socket.socket:
+        """What is accepted on."""
+        return self._tcp if self.unix is None else self.unix.socket
 
     def publish(self) -> None:
         """Begin to listen. Raises SocketError."""
-        if self._unix is not None:
-            self._unix.publish()
+        if self.unix is not None:
+            self.unix.publish()
             return
         try:
             self.socket.listen(_BACKLOG)
@@ -80,8 +84,8 @@ class Listener:
 
     def close(self) -> None:
         """Listen no more, in this process; a path goes only if it is not another server's by now."""
-        if self._unix is not None:
-            self._unix.close()
+        if self.unix is not None:
+            self.unix.close()
         self.socket.close()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from request_callout.server.addresses import Address, Listener
-from request_callout.server.sockets import SocketError
+from request_callout.server.sockets import ListeningSocket, SocketError
 from request_callout.telemetry import families
 from request_callout.telemetry.shared_values import SharedValues
 
@@ -80,6 +80,10 @@ class Reports:
                     listener.publish()
                 except SocketError as error:
                     raise SocketError(f"{option}: {error}") from None
+
+    def unix_sockets(self) -> list[ListeningSocket]:
+        """Those of the addresses that are paths."""
+        return [one.unix for one in (self.metrics, self.traces) if one is not None and one.unix is not None]
 
     def close(self) -> None:
         """Listen no more, in this process."""

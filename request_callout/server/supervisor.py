@@ -115,6 +115,7 @@ class Supervisor:
         self._restarts = 0
         self._hang_ups = 0
         self._socket_gone = False
+        self._told_gone: set[str] = set()
         self._levels_wanted = 0
         self._level = LogLevel()
         self._stacks_wanted = 0
@@ -208,7 +209,7 @@ class Supervisor:
         if self._hang_ups:
             self._tell_of_hang_up()
         if self._ready and self._stopping_by is None:
-            self._look_at_the_socket()
+            self._look_at_the_sockets()
         if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
         impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
@@ -277,28 +278,37 @@ class Supervisor:
             "for other options start a new server with --replace, to end this one send SIGTERM"
         )
 
-    def _look_at_the_socket(self) -> None:
-        """Make the socket anew when its file was removed: the server would serve on without a new connection."""
-        was, self._socket_gone = self._socket_gone, self._listening.gone
-        if not self._socket_gone:
-            return
-        path = self._listening.path
+    def _look_at_the_sockets(self) -> None:
+        """Make those anew whose files were removed: this process would serve on without a new connection."""
+        self._socket_gone = self._listening.gone
+        if self._bound_again(self._listening, "Kong can't connect any more, and its requests get 500"):
+            self._socket_gone = False
+            for place in self._workers:
+                place.send(Listen(), self._listening.socket)
+        if self._reporter.wanted:
+            again = [self._bound_again(one, "nobody can ask there any more") for one in self._reports.unix_sockets()]
+            if any(again):
+                self._reporter.signal(signal.SIGTERM)  # the next one has the new sockets
+
+    def _bound_again(self, listening: ListeningSocket, consequence: str) -> bool:
+        path = listening.path
+        if not listening.gone:
+            return False
         try:
-            self._listening.bind_again()
+            listening.bind_again()
         except SocketError as error:
-            if not was:
+            if path not in self._told_gone:
+                self._told_gone.add(path)
                 _log.critical(
-                    "somebody removed the socket %s: Kong can't connect any more, and its requests get 500; "
-                    "it can't be made anew: %s; tried again every second",
-                    *(path, error),
+                    "somebody removed the socket %s: %s; it can't be made anew: %s; tried again every second",
+                    *(path, consequence, error),
                 )
-            return
-        self._socket_gone = False
-        for place in self._workers:
-            place.send(Listen(), self._listening.socket)
+            return False
+        self._told_gone.discard(path)
         _log.error(
             "somebody removed the socket %s; it is there again. Keep cleaners of temporary files away from it", path
         )
+        return True
 
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")

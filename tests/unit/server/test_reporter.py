@@ -68,6 +68,21 @@ def test_a_reporter_that_is_killed_is_replaced(start: Start, tmp_path: Path) -> 
     assert Scrape(address).sum("worker_restarts_total") == 0
 
 
+def test_a_socket_of_the_reporter_that_somebody_removed_is_made_anew(start: Start, tmp_path: Path) -> None:
+    """Another reporter answers at the same path, with the same permissions; no worker is restarted for it."""
+    path = tmp_path / "metrics.sock"
+    process, address = serve(start, tmp_path / "kong.sock", f"unix:{path}")
+    assert Scrape(address).sum("workers") == 1
+    path.unlink()
+    process.wait_for(f"somebody removed the socket {path}; it is there again")
+    found = Scrape(address)
+    assert (found.sum("workers"), found.sum("worker_restarts_total")) == (1, 0)
+    assert path.stat().st_mode & 0o777 == 0o600
+    process.signal(signal.SIGTERM)
+    assert process.end() == 0
+    assert not path.exists()
+
+
 def test_a_reporter_ends_with_its_supervisor(start: Start, tmp_path: Path) -> None:
     """SIGKILL of the supervisor ends the reporter: nobody answers for a server that is gone."""
     process, address = serve(start, tmp_path / "kong.sock", "127.0.0.1:0")
