@@ -25,11 +25,15 @@ class Unhealthy(Exception):
     """The server does not answer as it should."""
 
 
+class NotAllowed(Unhealthy):
+    """It can't be asked by this user, and may be well."""
+
+
 @click.command()
 @click.option(
     "--socket",
     "path",
-    type=click.Path(),
+    type=click.Path(readable=False),
     required=True,
     envvar="REQUEST_CALLOUT_SOCKET",
     show_envvar=True,
@@ -76,6 +80,8 @@ def ask(path: str, protocol: str, timeout_s: float) -> None:
             asking(sock, _reader(sock, before + timeout_s))
     except TimeoutError:
         raise Unhealthy(f"no answer on {path} within {timeout_s:g} s") from None
+    except PermissionError:
+        raise NotAllowed(f"this user may not connect to {path}; ask as the user that Kong runs as") from None
     except OSError as error:
         raise Unhealthy(f"nobody answers on {path}: {error.strerror or error}") from None
     except Unhealthy as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from request_callout.cli.doctor.findings import Finding
 from request_callout.cli.doctor.node import PluginServer
-from request_callout.cli.health import Unhealthy, ask
+from request_callout.cli.health import NotAllowed, Unhealthy, ask
 
 _ANSWER_WITHIN_S = 2.0
 
@@ -24,6 +24,9 @@ def reachable(server: PluginServer) -> Iterator[Finding]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not os.path.isdir(os.path.dirname(path)):
             yield Finding("socket", "skipped", f"{path} is not on this host")
+            return
+        if isinstance(error, PermissionError):
+            yield Finding("socket", "skipped", f"{path} can't be seen by this user: ask as the user that Kong runs as")
             return
         remedy = f"start request-callout serve --socket {path}"
         yield Finding("socket", "problem", f"{path}: {error.strerror}", remedy)
@@ -42,6 +45,8 @@ def reachable(server: PluginServer) -> Iterator[Finding]:
     started = time.monotonic()
     try:
         ask(path, protocol, _ANSWER_WITHIN_S)
+    except NotAllowed as error:
+        yield Finding("plugin server answers", "skipped", str(error))
     except Unhealthy as error:
         remedy = f"look at its log, and ask it with: request-callout health --socket {path} --protocol {protocol}"
         yield Finding("plugin server answers", "problem", str(error), remedy)
