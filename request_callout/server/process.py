@@ -29,6 +29,11 @@ class _Output(logging.Handler):
         self.style = style
         self.stream = StandardError(self._lost)
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a record without a lock: one write is one line, and nothing on the way to it waits."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's line."""
         try:
