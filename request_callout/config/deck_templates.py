@@ -18,6 +18,7 @@ UNKNOWN = "\ue000unknown\ue000"
 """Stands in a text for a value that can't be seen; private characters, which no configuration has."""
 
 _TEMPLATE = re.compile(r"\$\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
+_BLANKS = re.compile(r"\s*")
 _COMMENT = re.compile(r"\s*/\*.*?\*/\s*", re.DOTALL)
 _ENV = re.compile(r"""\s*env\s+(?:"([^"\\\n]*)"|`([^`]*)`)\s*""")
 _STEP = re.compile(r"\s*(?:(toInt|toFloat|toBool)|indent\s+([0-9]{1,3}))\s*")
@@ -43,9 +44,9 @@ class Rendered:
     substituted: Mapping[str, str]
 
 
-def render(text: str, environment: Mapping[str, str]) -> Rendered:
+def render(original: Source, environment: Mapping[str, str]) -> Rendered:
     """Put the environment's values into a text; what can't be known becomes ``UNKNOWN``."""
-    original = Source(text)
+    text = original.text
     parts: list[str] = []
     problems: list[TemplateProblem] = []
     substituted: dict[str, str] = {}
@@ -67,8 +68,8 @@ def render(text: str, environment: Mapping[str, str]) -> Rendered:
         add(before.rstrip() if found[1] else before, at, literal=True)
         add(_value(found, environment, problems, substituted), found.start(), literal=False)
         at = found.end()
-        if found[3]:
-            at += len(text[at:]) - len(text[at:].lstrip())
+        if found[3] and (blanks := _BLANKS.match(text, at)):
+            at = blanks.end()
     unclosed = text.find("${{", at)
     if unclosed >= 0:
         problems.append(TemplateProblem(unclosed, "${{ is not closed by }}"))

@@ -1,7 +1,8 @@
 """YAML and JSON texts as values and, beside them, as trees of nodes that know where in the text each value stands.
 
-YAML is read as Kong reads it: a date is a text. JSON gives nodes of the same kind, since YAML would not take all that
-JSON allows (tabs, a colon on the next line).
+YAML is read as Kong reads it: by libyaml, and a date is a text. What it refuses PyYAML's own parser reads, which is
+slow and says better what is wrong. JSON gives nodes of the same kind, since YAML would not take all that JSON allows (a
+colon on the next line).
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
+
+try:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+except ImportError:  # PyYAML can be built without libyaml
+    CParser = None  # type: ignore[assignment, misc]
 
 _MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000
@@ -89,6 +95,17 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
 
 
+class _FastLoader(_Loader):
+    """The same by libyaml. The nodes are still made here: libyaml's binding ends the process for one nested very deep."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        parser = CParser(text)
+        self.check_event = parser.check_event  # type: ignore[method-assign]
+        self.peek_event = parser.peek_event  # type: ignore[method-assign]
+        self.get_event = parser.get_event  # type: ignore[method-assign]
+
+
 def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
     """Every document in a text that is not empty; raises Unreadable with the place of what is wrong.
 
@@ -102,7 +119,10 @@ def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
                 if strict_json:
                     message, position = _wrong_json(error)
                     raise Unreadable(f"no valid JSON: {message}", *line_and_column(text, position)) from None
-        return list(_yaml(text))
+        try:
+            return list(_yaml(text, _Loader if CParser is None else _FastLoader))
+        except (yaml.YAMLError, UnicodeEncodeError):
+            return list(_yaml(text, _Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part) or "no valid YAML"
@@ -133,8 +153,8 @@ def line_and_column(text: str, index: int) -> tuple[int, int]:
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
-def _yaml(text: str) -> Iterator[Document]:
-    loader = _Loader(text)
+def _yaml(text: str, kind: type[_Loader]) -> Iterator[Document]:
+    loader = kind(text)
     try:
         while loader.check_node():
             start = loader.peek_event().start_mark.index  # type: ignore[no-untyped-call]

@@ -51,11 +51,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The configurations in a file, what is wrong with it around them, and the secrets that decK's variables are."""
+    """The configurations in a file, what is wrong with it around them, and the secrets that decK's variables are.
+
+    ``top`` is the value of its first document, None if it can't be read.
+    """
 
     configurations: tuple[Standing, ...]
     found: tuple[Found, ...]
     secrets: Mapping[str, str]
+    top: Any = None
 
 
 def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "") -> File:
@@ -63,9 +67,10 @@ def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "
 
     decK's templates take the variables of ``environment``; without one they are text, as they are to Kong.
     """
-    rendered = Rendered(Source(text), (), {}) if environment is None else render(text, environment)
+    original = Source(text)
+    rendered = Rendered(original, (), {}) if environment is None else render(original, environment)
     found = [
-        Found(Problem("", one.message, rule="unset" if one.unset else "template"), Source(text).place(one.index))
+        Found(Problem("", one.message, rule="unset" if one.unset else "template"), original.place(one.index))
         for one in rendered.problems
     ]
     try:
@@ -76,7 +81,8 @@ def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "
     configurations: list[Standing] = []
     for document in documents:
         _Document(document, rendered.source, configurations, found, is_first=document is documents[0]).look()
-    return File(tuple(configurations), tuple(found), rendered.substituted)
+    top = documents[0].value if documents else None
+    return File(tuple(configurations), tuple(found), rendered.substituted, top)
 
 
 def _unreadable_place(error: Unreadable, rendered: Rendered) -> Place:

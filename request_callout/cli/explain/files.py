@@ -18,8 +18,7 @@ from request_callout.cli.explain.subject import subject
 from request_callout.cli.validate.checking import Checked, Checks
 from request_callout.cli.validate.outputs import Style, as_text
 from request_callout.config import InvalidConfiguration, load
-from request_callout.config.declarative import Unreadable, read
-from request_callout.config.files import Standing, read_file
+from request_callout.config.files import File, Standing, read_file
 from request_callout.config.problems import Problem
 from request_callout.config.settings import Settings
 from request_callout.lua import Lua
@@ -36,19 +35,19 @@ def explained(file: str, settings: Settings) -> list[Explanation]:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, ValueError):
+        found = File((), (), {})
         checked = checks.check(file)  # which says what is wrong
-        text = ""
     else:
-        checked = checks.check_text(file, text)
+        found = read_file(text, os.environ, name=file)
+        checked = checks.check_read(file, found)
     if checked.count("error"):
         click.echo(as_text([checked], Style(quiet=True)), nl=False)
         sys.exit(1)
-    found = read_file(text, os.environ, name=file)
     if not found.configurations:
         click.echo(f"{file}: there is no configuration of request-callout in it; give a file that has one")
         sys.exit(1)
     given = frozenset(found.secrets.values())
-    document = _document(text)
+    document = found.top if isinstance(found.top, Mapping) else {}
     return [_explained(file, standing, checked, document, lua, settings, given) for standing in found.configurations]
 
 
@@ -92,14 +91,6 @@ def _told(checked: Checked, path: str) -> Iterator[Warning]:
             message, _, remedy = problem.message.partition("; ")
             line = None if finding.place is None else finding.place.line
             yield Warning("warning", problem.rule, problem.path, message, remedy, line)
-
-
-def _document(text: str) -> Mapping[str, Any]:
-    """A declarative file as a whole, empty if it is none."""
-    try:
-        return read(text)
-    except Unreadable:
-        return {}
 
 
 def place_of(document: Mapping[str, Any], path: str) -> str:

@@ -73,7 +73,10 @@ class Checks:
 
     def check_text(self, file: str, text: str) -> Checked:
         """Check the text of a file."""
-        read = read_file(text, self.environment, name=file)
+        return self.check_read(file, read_file(text, self.environment, name=file))
+
+    def check_read(self, file: str, read: File) -> Checked:
+        """Check what a file holds, as it was read with the same environment."""
         found = [one for one in read.found if not (self.allow_unset and one.problem.rule == "unset")]
         for standing in read.configurations:
             found += self._of(standing)
