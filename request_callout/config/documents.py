@@ -96,7 +96,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _FastLoader(_Loader):
-    """The same by libyaml. The nodes are still made here: libyaml's binding ends the process for one nested very deep."""
+    """The same by libyaml; nodes are made in Python, since its binding ends the process for one nested very deep."""
 
     def __init__(self, text: str) -> None:
         super().__init__("")

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from request_callout.cli.explain.examining import examined
 from request_callout.cli.explain.explanation import Explanation, Warning
-from request_callout.cli.explain.subject import subject
+from request_callout.cli.explain.subject import Subject, subject
 from request_callout.cli.validate.checking import Checked, Checks
 from request_callout.cli.validate.outputs import Style, as_text
 from request_callout.config import InvalidConfiguration, load
@@ -48,26 +48,27 @@ def explained(file: str, settings: Settings) -> list[Explanation]:
         sys.exit(1)
     given = frozenset(found.secrets.values())
     document = found.top if isinstance(found.top, Mapping) else {}
-    return [_explained(file, standing, checked, document, lua, settings, given) for standing in found.configurations]
+    loaded = [
+        configuration or _unseen(file, standing, lua)
+        for standing, configuration in zip(found.configurations, checked.configurations, strict=True)
+    ]
+    return [
+        _explained(standing, subject(one, lua, settings, given), checked, document)
+        for standing, one in zip(found.configurations, loaded, strict=True)
+    ]
 
 
-def _explained(
-    file: str,
-    standing: Standing,
-    checked: Checked,
-    document: Mapping[str, Any],
-    lua: Lua,
-    settings: Settings,
-    given: frozenset[str],
-) -> Explanation:
-    configuration = standing.configuration
+def _unseen(file: str, standing: Standing, lua: Lua) -> NoReturn:
+    """Say what the plugin would not take, in a configuration that it may take with what the file keeps elsewhere."""
     try:
-        loaded = load(configuration.raw, lua.check)
-    except InvalidConfiguration as error:  # of what the file keeps elsewhere
-        click.echo(f"{file}: {configuration.placed(error.problems[0])} (its value can't be seen here)")
-        sys.exit(1)
-    looked_at = subject(loaded, lua, settings, given)
-    shown = looked_at.shown
+        load(standing.configuration.raw, lua.check)
+    except InvalidConfiguration as error:
+        click.echo(f"{file}: {standing.configuration.placed(error.problems[0])} (its value can't be seen here)")
+    sys.exit(1)
+
+
+def _explained(standing: Standing, looked_at: Subject, checked: Checked, document: Mapping[str, Any]) -> Explanation:
+    configuration, shown = standing.configuration, looked_at.shown
     one = examined(looked_at, configuration.path, shown.plain(place_of(document, configuration.path)))
     own = [replace(warning, line=_line(standing, warning, configuration.path)) for warning in one.warnings]
     validated = [

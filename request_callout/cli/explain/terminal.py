@@ -51,7 +51,7 @@ def _picture(explanation: Explanation, console: Console) -> None:
     for _ in range(3):
         grid.add_column()
     grid.add_column(overflow="fold")
-    grid.add_row("", Text("●", style="cyan"), "the client's request", "")
+    grid.add_row("  ", Text("●", style="cyan"), "the client's request", "")
     for level, longest_ms in enumerate(explanation.whole.levels_ms):
         here = [callout for callout in explanation.callouts if callout.level == level]
         for place, callout in enumerate(here):
@@ -63,10 +63,10 @@ def _picture(explanation: Explanation, console: Console) -> None:
             if marked := marks(callout):
                 about.append(f"   [{', '.join(marked)}]", style="dim")
             time = seconds(longest_ms) if not place else ""
-            grid.add_row(Text(time, style="dim"), Text(arm, style="cyan"), text, about)
+            grid.add_row(Text(f"  {time}", style="dim"), Text(arm, style="cyan"), text, about)
     answer = explanation.upstream.answers is not None and explanation.upstream.answers_when is None
     grid.add_row("", Text("●", style="cyan"), "the answer to the client" if answer else "the upstream request", "")
-    console.print(Padding.indent(grid, 2))
+    console.print(grid)
 
 
 def _heading(callout: Callout, console: Console) -> None:
@@ -76,13 +76,21 @@ def _heading(callout: Callout, console: Console) -> None:
 
 
 def _facts(found: Sequence[Fact], console: Console) -> None:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=_LABEL_WIDTH, style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+    text = Text()
     for label, lines in found:
-        for place, line in enumerate(lines):
-            grid.add_row(label if not place else "", Text(printable(line)))
-    console.print(Padding.indent(grid, 2))
+        wrapped = [one for line in lines for one in _wrapped(line, console, 2 + _LABEL_WIDTH + 1)]
+        for place, line in enumerate(wrapped):
+            text.append(f"  {'' if place else label:{_LABEL_WIDTH}} ", style="dim").append(f"{line}\n")
+    console.print(text, end="", soft_wrap=True)
+
+
+def _wrapped(text: str, console: Console, indent: int) -> list[str]:
+    """A text in lines that are so short that they can be indented."""
+    shown = printable(text)
+    width = max(console.width - indent, 1)
+    if len(shown) <= width and shown.isascii():
+        return [shown]
+    return [line.plain for line in Text(shown).wrap(console, width, overflow="fold")]
 
 
 def _warnings(explanation: Explanation, console: Console) -> None:
@@ -98,5 +106,10 @@ def _warnings(explanation: Explanation, console: Console) -> None:
         where = warning.path.removeprefix(explanation.path).lstrip(".")
         text.append(printable(f"{line}{where} [{warning.code}]"), style=style)
         console.print(Padding.indent(text, 2))
-        console.print(Padding.indent(Text(f"{warning.message[:1].upper()}{warning.message[1:]}."), 4))
-        console.print(Padding.indent(Text(f"Remedy: {warning.remedy}", style="dim"), 4))
+        told = Text()
+        for sentence, shade in (
+            (f"{warning.message[:1].upper()}{warning.message[1:]}.", ""),
+            (f"Remedy: {warning.remedy}", "dim"),
+        ):
+            told.append("".join(f"    {line}\n" for line in _wrapped(sentence, console, 4)), style=shade)
+        console.print(told, end="", soft_wrap=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from request_callout.cli.validate.advice import advice
-from request_callout.cli.validate.documents import errors
+from request_callout.cli.validate.documents import loaded
 from request_callout.config.deck_templates import is_unknown
 from request_callout.config.documents import line_and_column
-from request_callout.config.files import File, Found, Standing, read_file
+from request_callout.config.files import File, Found, read_file
 from request_callout.config.parts import items
 from request_callout.config.places import Place
 from request_callout.config.portable import beyond_enterprise
@@ -20,6 +20,7 @@ from request_callout.config.problems import Problem
 
 if TYPE_CHECKING:
     from request_callout.config import SourceCheck
+    from request_callout.config.model import Configuration
 
 _SHORT_SECRET = 3
 
@@ -35,10 +36,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file after the checks: how many configurations it has, and what is wrong, in the order of the file."""
+    """A file after the checks: its configurations, None for one that the plugin does not take, and what is wrong."""
 
     file: str
-    configurations: int
+    configurations: tuple[Configuration | None, ...]
     findings: tuple[Finding, ...]
 
     def count(self, *levels: str) -> int:
@@ -61,14 +62,14 @@ class Checks:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            return Checked(file, 0, (Finding(file, Problem("", f"can't be read: {reason}", rule="syntax"), None),))
+            return Checked(file, (), (Finding(file, Problem("", f"can't be read: {reason}", rule="syntax"), None),))
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = data[: error.start].decode("utf-8", "replace")
             problem = Problem("", f"is no UTF-8 text (byte {error.start + 1}); save it as UTF-8", rule="syntax")
             place = Place(*line_and_column(before, len(before)))
-            return Checked(file, 0, (Finding(file, problem, place),))
+            return Checked(file, (), (Finding(file, problem, place),))
         return self.check_text(file, text.replace("\r\n", "\n"))
 
     def check_text(self, file: str, text: str) -> Checked:
@@ -78,27 +79,29 @@ class Checks:
     def check_read(self, file: str, read: File) -> Checked:
         """Check what a file holds, as it was read with the same environment."""
         found = [one for one in read.found if not (self.allow_unset and one.problem.rule == "unset")]
+        configurations = []
         for standing in read.configurations:
-            found += self._of(standing)
+            configuration, problems = self._of(standing.configuration.raw)
+            configurations.append(configuration)
+            found += [Found(standing.configuration.placed(one), standing.place(one)) for one in problems]
         findings = {
             (one.place, one.problem.path, one.problem.message): Finding(file, _redacted(one.problem, read), one.place)
             for one in sorted(found, key=lambda one: one.place)
         }
-        return Checked(file, len(read.configurations), tuple(findings.values()))
+        return Checked(file, tuple(configurations), tuple(findings.values()))
 
-    def _of(self, standing: Standing) -> Iterator[Found]:
-        raw = standing.configuration.raw
+    def _of(self, raw: Any) -> tuple[Configuration | None, list[Problem]]:
+        """A configuration, and all that is wrong with it and can be seen."""
+        configuration: Configuration | None = None
         try:
-            problems = errors(raw, self.check_source)
+            configuration, problems = loaded(raw, self.check_source)
             problems += _beside(problems, advice(raw))
         except RecursionError:
             problems = [Problem("config", "nested too deep", rule="schema")]
         if self.portable:
             message = "is not in Kong Enterprise's plugin; remove it to be portable"
             problems += [Problem(path, message, rule="portable") for path in beyond_enterprise(raw)]
-        for problem in problems:
-            if not _unseen(problem, raw):
-                yield Found(standing.configuration.placed(problem), standing.place(problem))
+        return configuration, [problem for problem in problems if not _unseen(problem, raw)]
 
 
 def _beside(problems: Sequence[Problem], warnings: Sequence[Problem]) -> list[Problem]:

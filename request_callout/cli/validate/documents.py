@@ -9,6 +9,7 @@ from request_callout.config.declarative import file_problems, nulls, plugin_conf
 
 if TYPE_CHECKING:
     from request_callout.config import Problem, SourceCheck
+    from request_callout.config.model import Configuration
 
 
 def document_problems(document: Mapping[str, Any], check: SourceCheck) -> Iterator[str]:
@@ -22,11 +23,15 @@ def document_problems(document: Mapping[str, Any], check: SourceCheck) -> Iterat
 
 def errors(raw: Any, check: SourceCheck) -> list[Problem]:
     """What keeps the plugin or Kong from taking a configuration."""
+    return loaded(raw, check)[1]
+
+
+def loaded(raw: Any, check: SourceCheck) -> tuple[Configuration | None, list[Problem]]:
+    """The configuration if the plugin takes it, and what keeps the plugin or Kong from that."""
     from request_callout.config import InvalidConfiguration, load
 
     problems = nulls(raw)
     try:
-        load(raw, check)
+        return load(raw, check), problems
     except InvalidConfiguration as invalid:
-        problems += invalid.problems
-    return problems
+        return None, [*problems, *invalid.problems]

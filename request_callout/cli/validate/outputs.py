@@ -55,7 +55,7 @@ def as_json(results: Sequence[Checked], style: Style) -> str:
             }
             for finding in _findings(results)
         ],
-        "files": [{"file": result.file, "configurations": result.configurations} for result in results],
+        "files": [{"file": result.file, "configurations": len(result.configurations)} for result in results],
     }
     return json.dumps(document, indent=2) + "\n"
 
