@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import yaml
 
 from request_callout.cli import server_options
 from request_callout.cli.validate.checking import Checks, Finding
 from request_callout.cli.validate.outputs import Style, as_text
 from request_callout.config import InvalidConfiguration, Problem, load
 from request_callout.config.documents import Unreadable, read_documents
+from request_callout.config.files import Standing, read_file
 from request_callout.config.places import Located, Place, Source
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
@@ -182,13 +184,25 @@ def _beside(
         root = Located(read_documents(text)[0].node, Source(text))
     except (Unreadable, IndexError):
         root = None
+    standings = read_file(text, None).configurations
     for path, message in by_kong:
         if not any(one.path.startswith(path) for one in seen):
             place = None if root is None else root.find(f".{path}", key="unknown field" in message)
             yield Finding(file, Problem(path, message, rule="file"), place)
     for whose, problem in by_plugin:
         if not any(one.path.endswith(problem.path) and one.message == problem.message for one in seen):
-            yield Finding(file, replace(problem, path=f"{whose}: {problem.path}"), None)
+            yield Finding(file, replace(problem, path=f"{whose}: {problem.path}"), _place_of(problem, standings))
+
+
+def _place_of(problem: Problem, standings: Sequence[Standing]) -> Place | None:
+    """Where the first configuration has the reference that a problem is about."""
+    path = problem.path.removeprefix("config")
+    for standing in standings:
+        for located in standing.located:
+            node = located.below(path).node
+            if located.has(path) and isinstance(node, yaml.ScalarNode) and str(node.value) in problem.message:
+                return located.find(path)
+    return None
 
 
 async def _serve(node: Gateway, configuration: Configuration) -> None:

@@ -6,7 +6,8 @@ groups, with decK's shared ``_plugin_configs``. A lone plugin, as one posts it t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,23 +85,52 @@ def file_problems(document: Mapping[str, Any]) -> list[Problem]:
     elif not is_unknown(version):
         message = f"expected one of: {', '.join(_FORMAT_VERSIONS)}"
         problems.append(Problem("_format_version", message, rule="file"))
-    problems += [
-        Problem(name, "expected a list; begin each of its items with '- '", rule="file")
-        for name in ("plugins", *_PARENTS)
-        if isinstance(document.get(name), Mapping) and not is_unknown(document[name])
-    ]
+    problems += _not_lists(document, "")
+    problems += _misspelt(document)
+    problems += _beside_config(document, "")
     shared = document.get("_plugin_configs")
-    names = shared if isinstance(shared, Mapping) else {}
+    names = list(shared) if isinstance(shared, Mapping) else []
     problems += [
         Problem(
             path.removesuffix("config") + "_config",
-            f"there is no {name!r} in _plugin_configs; add it or mend the name",
+            f"there is no {name!r} in _plugin_configs; {_close(name, names, cutoff=0.6) or 'add it or mend the name'}",
             rule="file",
         )
         for path, name in _shared_names(document, "")
         if name not in names
     ]
     return problems
+
+
+def _not_lists(entity: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    for name in ("plugins", *_PARENTS):
+        if isinstance(entity.get(name), Mapping) and not is_unknown(entity[name]):
+            yield Problem(f"{path}{name}", "expected a list; begin each of its items with '- '", rule="file")
+    for place, child in _children(entity, path):
+        yield from _not_lists(child, f"{place}.")
+
+
+def _misspelt(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Names at the top that are nearly those under which plugins stand: what is below them would not be seen."""
+    known = ("plugins", *_PARENTS, "_plugin_configs")
+    for name in document if "_format_version" in document else ():
+        if isinstance(name, str) and name not in known and (close := _close(name, known)):
+            yield Problem(name, f"unknown field; {close}", rule="unknown-field")
+
+
+def _beside_config(entity: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """Fields of the configuration that stand in the plugin itself."""
+    for place, plugin in _plugins(entity, path):
+        for name in plugin:
+            if name in json_schema()["properties"]:
+                yield Problem(f"{place}.{name}", "unknown field; it belongs below config", rule="unknown-field")
+    for place, child in _children(entity, path):
+        yield from _beside_config(child, f"{place}.")
+
+
+def _close(name: str, known: Sequence[str], *, cutoff: float = 0.85) -> str:
+    close = difflib.get_close_matches(name, [str(one) for one in known], n=1, cutoff=cutoff)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def nulls(raw: Any) -> list[Problem]:

@@ -37,9 +37,22 @@ _REMEDIES = (
     ("found character '@'", "put a value that begins with @ into quotes"),
     ("found character '`'", "put a value that begins with ` into quotes"),
     ("found unexpected end of stream", "close the quotes"),
+    ("found character '%'", "put a value that begins with % into quotes"),
+    ("found '<stream end>'", "close the bracket"),
     ("expected ',' or", "close the bracket, or put a value that holds one into quotes"),
 )
 """What in the words of the YAML library tells which mistake it was, and what to do then."""
+
+_HELM = re.compile(
+    r"(?<!\$)\{\{-?\s*(?:[.$]|/\*|(?:if|else|end|range|with|include|template|define|block|tpl|toYaml)\b)"
+)
+_RENDER = "this is a template of Helm's: validate what it makes, by helm template CHART | request-callout validate -"
+_JSON_REMEDIES = (
+    ("//", "JSON has no comments: remove it"),
+    ("/*", "JSON has no comments: remove it"),
+    ("#", "JSON has no comments: remove it"),
+    ("'", 'put names and texts into double quotes (")'),
+)
 
 _UNDECODED = {chr(0xDC00 + byte) for byte in range(0x80, 0x100)}
 """What ``surrogateescape`` makes of bytes that are no UTF-8."""
@@ -126,7 +139,8 @@ def read_documents(text: str, *, strict_json: bool = False) -> list[Document]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part) or "no valid YAML"
-        message = "; ".join([message, *(remedy for words, remedy in _REMEDIES if words in message)][:2])
+        remedies = [_RENDER] if _HELM.search(text) else [remedy for words, remedy in _REMEDIES if words in message]
+        message = "; ".join([message, *remedies[:1]])
         if mark is None:
             raise Unreadable(message) from None
         raise Unreadable(message, *line_and_column(text, mark.index)) from None
@@ -145,7 +159,10 @@ def _wrong_json(error: json.JSONDecodeError) -> tuple[str, int]:
     kind = {"}": "object", "]": "array"}.get(error.doc[error.pos : error.pos + 1])
     if kind is not None and read.endswith(","):
         return f"Illegal trailing comma before end of {kind}", len(read) - 1
-    return error.msg, error.pos
+    if error.msg == "Extra data":
+        return "something follows after the document's end; a file holds one", error.pos
+    remedy = next((remedy for mark, remedy in _JSON_REMEDIES if error.doc.startswith(mark, error.pos)), None)
+    return error.msg if remedy is None else f"{error.msg}; {remedy}", error.pos
 
 
 def line_and_column(text: str, index: int) -> tuple[int, int]:

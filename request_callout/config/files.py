@@ -24,6 +24,7 @@ from request_callout.config.problems import Problem
 from request_callout.config.schema import json_schema
 
 _KUBERNETES = ("KongPlugin", "KongClusterPlugin")
+_KINDS = {kind.lower(): kind for kind in _KUBERNETES}
 _DECLARATIVE = ("_format_version", "_plugin_configs", "plugins", "services", "routes", "consumers", "consumer_groups")
 
 
@@ -115,6 +116,11 @@ class _Document:
             self._admin_list(value, "")
         elif not isinstance(value, Mapping):
             self._tell("", "not a configuration: there are no names with values at its top", "syntax")
+        elif (
+            str(value.get("kind")).lower() in _KINDS and "apiVersion" in value and value["kind"] not in _KINDS.values()
+        ):
+            kind = _KINDS[value["kind"].lower()]
+            self._tell("kind", f"{value['kind']!r} is no kind of Kong's; did you mean {kind}?", "file")
         elif value.get("kind") in (*_KUBERNETES, "List"):
             self._kubernetes(value, "")
         elif terraform.is_terraform(value):
@@ -139,16 +145,24 @@ class _Document:
     def _declarative(self, value: Mapping[str, Any]) -> None:
         configurations = list(plugin_configurations(value))
         if "_format_version" in value or configurations:
-            self.found.extend(Found(one, self._root.find(f".{one.path}")) for one in file_problems(value))
+            for problem in file_problems(value):
+                place = self._root.find(f".{problem.path}", key=problem.rule == "unknown-field")
+                self.found.append(Found(problem, place))
         if not self.is_first and configurations:
             message = "Kong and decK read only the first document of a file; move this one into a file of its own"
             self._tell("", message, "file")
         for one in configurations:
             self._add(one, one.path)
-        for path, name in _plugin_names(value, ""):
-            if name != PLUGIN_NAME and difflib.get_close_matches(name, [PLUGIN_NAME], cutoff=0.85):
-                message = f"{name!r} is another plugin; did you mean {PLUGIN_NAME}?"
-                self._tell(f"{path}.name", message, "plugin-name", level="warning")
+        for path, name, plugin in _other_plugins(value, ""):
+            self._nearly(f"{path}.name", name, plugin)
+
+    def _nearly(self, path: str, name: str, plugin: Mapping[str, Any]) -> None:
+        """Warn of another plugin that is nearly this one, by its name or by what it has."""
+        config = plugin.get("config")
+        has_callouts = isinstance(config, Mapping) and isinstance(config.get("callouts"), list)
+        if has_callouts or difflib.get_close_matches(name, [PLUGIN_NAME], cutoff=0.85):
+            message = f"{name!r} is another plugin; did you mean {PLUGIN_NAME}?"
+            self._tell(path, message, "plugin-name", level="warning")
 
     def _admin_list(self, plugins: list[Any], path: str) -> None:
         for place, plugin in enumerate(plugins, 1):
@@ -162,8 +176,22 @@ class _Document:
             for place, item in enumerate(items, 1):
                 if isinstance(item, Mapping):
                     self._kubernetes(item, f"{path}items[{place}].")
-        if value.get("kind") not in _KUBERNETES or value.get("plugin") != PLUGIN_NAME:
+        if value.get("kind") not in _KUBERNETES:
             return
+        name = value.get("plugin")
+        if name != PLUGIN_NAME:
+            spec = value.get("spec")
+            if name is None and isinstance(spec, Mapping) and spec.get("plugin") == PLUGIN_NAME:
+                self._tell(f"{path}spec", "has no place here; move what is in it to the top of the manifest", "file")
+            elif isinstance(name, str):
+                self._nearly(f"{path}plugin", name, value)
+            elif isinstance(value.get("config"), Mapping) and "callouts" in value["config"]:
+                message = f"required field missing; add plugin: {PLUGIN_NAME} beside config"
+                self._tell(f"{path}plugin", message, "file")
+            return
+        for one, other in (("config", "configFrom"), ("configFrom", "configPatches")):
+            if value.get(one) is not None and value.get(other) is not None:
+                self._tell(f"{path}{other}", f"can't stand beside {one}: Kubernetes refuses both; remove one", "file")
         if value.get("configFrom") is not None:
             message = "the configuration is in a Secret and can't be seen here; validate the text that the Secret holds"
             self._tell(f"{path}configFrom", message, "unseen", level="note")
@@ -227,17 +255,18 @@ def _has_our_fields(value: Mapping[str, Any]) -> bool:
     return any(name in json_schema()["properties"] for name in value)
 
 
-def _plugin_names(entity: Any, path: str) -> Iterator[tuple[str, str]]:
+def _other_plugins(entity: Any, path: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Every other plugin with its path and name."""
     for kind in _DECLARATIVE[2:]:
         children = entity.get(kind)
         for place, child in enumerate(children if isinstance(children, list) else (), 1):
             if not isinstance(child, Mapping):
                 continue
             where = f"{path}{kind}[{place}]"
-            if kind == "plugins" and isinstance(child.get("name"), str):
-                yield where, child["name"]
-            elif kind != "plugins":
-                yield from _plugin_names(child, f"{where}.")
+            if kind != "plugins":
+                yield from _other_plugins(child, f"{where}.")
+            elif isinstance(child.get("name"), str) and child["name"] != PLUGIN_NAME:
+                yield where, child["name"], child
 
 
 def _patched(raw: Any, pointer: str) -> bool:

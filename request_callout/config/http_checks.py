@@ -14,6 +14,7 @@ from request_callout.config.template import TemplateError, parse
 # RFC 9110, section 5.6.2
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
+_PORT = re.compile(r"(?:[^/?#@]*@)?(?:\[[^\]]*\]|[^\[\]/?#:]+):[^/?#]+")
 _SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -60,7 +61,27 @@ def url(text: str, path: str, schemes: tuple[str, ...] = ("http", "https")) -> I
         valid = False
     if not valid:
         example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
-        yield Problem(path, f"is no valid URL; write {example}")
+        yield Problem(path, f"is no valid URL{_reason(text, schemes)}; write {example}")
+
+
+def _reason(text: str, schemes: tuple[str, ...]) -> str:
+    """Why a text is no URL; empty if that can't be said better than by an example."""
+    scheme, mark, rest = text.partition("://")
+    if "{{" in text:
+        return ": a template stands in it that nothing replaces; validate what Helm or the like makes of this file"
+    if "${" in text:
+        return ": ${...} is not replaced; take the value from a vault, as {vault://env/NAME}, or let decK put it in"
+    if text != text.strip():
+        return ": it has blanks or line breaks at an end (in YAML | keeps one, |- does not)"
+    if _SPACE.search(text):
+        return ": it has a blank in it, which is %20 in a URL"
+    if not mark:
+        return f": it has no {schemes[0]}:// at its beginning"
+    if scheme.lower() not in schemes:
+        return f": {scheme}:// can't be called"
+    if _PORT.match(rest):
+        return ": the port has to be a number from 1 to 65535"
+    return ""
 
 
 def _is_host(netloc: str, hostname: str) -> bool:

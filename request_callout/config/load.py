@@ -23,9 +23,7 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
     ``check_source`` finds syntax errors in Lua; without it scripts and expressions are not looked into.
     """
     if not isinstance(raw, Mapping):
-        raise InvalidConfiguration(
-            [Problem("config", "must be a record (fields with values); see the schema", rule="schema")]
-        )
+        raise InvalidConfiguration(shape_problems(raw))
     schema = json_schema()
     problems: list[Problem] = []
     raw = _with_text_keys(raw, "config", problems)

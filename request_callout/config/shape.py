@@ -27,6 +27,9 @@ _KINDS = {
     "boolean": "true or false",
     "null": "null",
 }
+_MEANT = "; did you mean "
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)\s*")
+_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _NUMBER = re.compile(r"\s*[-+]?[0-9]+(\.[0-9]+)?\s*")
 _UNQUOTED = {"integer": _NUMBER, "number": _NUMBER, "boolean": re.compile("(?i)true|false|yes|no|on|off")}
 
@@ -50,7 +53,12 @@ def shape_problems(config: Any) -> list[Problem]:
             continue  # not resolved yet; what it stands for can't be seen
         found = [one if one.rule == "unknown-field" else replace(one, rule="schema") for one in _problems(error)]
         problems += [problem for problem in found if problem not in problems]
-    return problems
+    meant = {
+        f"{one.path.rpartition('.')[0]}.{one.message.partition(_MEANT)[2].rstrip('?')}"
+        for one in problems
+        if one.rule == "unknown-field"
+    }
+    return [one for one in problems if one.rule == "unknown-field" or one.path not in meant]  # it is there, misspelt
 
 
 def _step(step: str | int) -> tuple[int, str]:
@@ -72,7 +80,9 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for name in found:
             if name not in known:
-                yield Problem(f"{path}.{name}", f"unknown field{_suggestion(str(name), schema)}", rule="unknown-field")
+                hint = _close(str(name), known) or _elsewhere(str(name), schema, error.absolute_path)
+                hint = hint or f"; remove it, known here are {', '.join(known)}"
+                yield Problem(f"{path}.{name}", f"unknown field{hint}", rule="unknown-field")
     elif rule == "required":
         for name in wanted:
             if name not in found:
@@ -146,17 +156,37 @@ def _remedy(rule: str, wanted: Any, found: Any, schema: Any) -> str:
 
 
 def _rewriting(kinds: Sequence[str], found: Any, schema: Any) -> str:
+    kind = kinds[0]
+    if kind == "string" and isinstance(found, bool) and str(schema.get("examples", [""])[0]).startswith("$("):
+        return f"; write an expression{_such(schema)}"
     if "string" in kinds and isinstance(found, (bool, int, float)):
         return "; put it in quotes" + (" (YAML reads on, off, yes and no as such)" if isinstance(found, bool) else "")
-    if isinstance(found, str) and kinds[0] in _UNQUOTED and _UNQUOTED[kinds[0]].fullmatch(found):
-        return "; write it without quotes"
-    if kinds[0] == "string" and isinstance(found, (list, dict)):
+    if isinstance(found, str) and kind in _UNQUOTED:
+        return "; write it without quotes" if _UNQUOTED[kind].fullmatch(found) else _without_unit(found, schema)
+    if kind == "string" and isinstance(found, (list, dict)):
         return "; write it as text" + _such(schema)
-    if kinds[0] == "array" and isinstance(found, (str, int, float)) and not isinstance(found, bool):
+    if kind == "array" and isinstance(found, dict):
+        return "; begin each of its items with '- '"
+    if kind == "array" and isinstance(found, (str, int, float)) and not isinstance(found, bool):
         return "; put it in [ ]"
-    if kinds[0] == "object" and found is not None and "properties" in schema:
+    if kind == "object" and found is not None and "custom" in schema.get("properties", {}):
+        return "; write custom: {NAME: VALUE} in it"
+    if kind == "object" and found is not None and "properties" in schema:
         return f"; its fields are {', '.join(schema['properties'])}"
+    if kind == "object" and isinstance(found, list):
+        return "; write each as NAME: VALUE, without a hyphen before it"
     return ""
+
+
+def _without_unit(text: str, schema: Any) -> str:
+    """What to write for a time with its unit, such as 1s; empty for other texts."""
+    found = _DURATION.fullmatch(text)
+    unit = re.match("(Milliseconds|Seconds|Time limits? in milliseconds)", schema.get("description", ""))
+    if found is None or unit is None:
+        return ""
+    value = float(found[1]) * _MILLISECONDS[found[2]]
+    name = "seconds" if unit[1] == "Seconds" else "milliseconds"
+    return f"; write the number of {name} alone, {value / 1000 if name == 'seconds' else value:g}"
 
 
 def _kind_of(value: Any) -> str:
@@ -165,20 +195,28 @@ def _kind_of(value: Any) -> str:
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, (int, float)):
-        return "a number"
+        return "a number" if isinstance(value, int) or value.is_integer() else "a fraction"
     if isinstance(value, str):
         return "a string"
     return "a list" if isinstance(value, list) else "a record"
 
 
-def _suggestion(name: str, schema: Any) -> str:
-    known = list(schema["properties"])
+def _elsewhere(name: str, schema: Any, path: Sequence[str | int]) -> str:
+    """Where the field belongs: one level deeper, with what is set by name, or in the record around this one."""
     below = [field for field, one in schema["properties"].items() if name in one.get("properties", {})]
     if below:
         return f"; it belongs one level deeper: {' or '.join(f'{field}.{name}' for field in below)}"
-    return _close(name, known) or f"; remove it, known here are {', '.join(known)}"
+    if "custom" in schema["properties"]:
+        return "; to set a value of this name, put it below custom"
+    node: Any = json_schema()
+    around = []
+    for step in path:
+        if name in node.get("properties", {}):
+            around.append(step)
+        node = node["items"] if isinstance(step, int) else node["properties"].get(step, {})
+    return f"; it belongs one level higher, beside {around[-1]}" if around else ""
 
 
 def _close(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(name, known, n=1) or [one for one in known if one.endswith(f"_{name}")][:1]
+    return f"{_MEANT}{close[0]}?" if close else ""

@@ -10,6 +10,14 @@ from request_callout.config.problems import Problem
 from request_callout.config.scope import element_names
 from request_callout.config.template import Expression, Template, TemplateError, parse
 
+_FOREIGN = {
+    "|": ("||", "in Lua it is or"),
+    "&": ("&&", "in Lua it is and"),
+    "!": ("!=", "in Lua it is ~="),
+    "+": ("+=", "in Lua it is x = x + 1"),
+}
+"""Other languages' operators: by the token at which Lua stops, how they are written, and Lua's way."""
+
 _NEAR = re.compile(r"near '([^']+)'")
 
 SourceCheck = Callable[[str, bool], Sequence[tuple[int, str]]]
@@ -34,7 +42,7 @@ class Sources:
         """A whole script."""
         if isinstance(source, str) and self._check is not None:
             for line, message in self._check(source, False):
-                yield Problem(path, message, line, "lua", _offset(source, line, message))
+                yield Problem(path, _remedied(source, line, message), line, "lua", _offset(source, line, message))
 
     def text(self, text: Any, path: str) -> Iterator[Problem]:
         """A value that may hold expressions."""
@@ -80,7 +88,17 @@ class Sources:
         if self._check is not None:
             for line, message in self._check(part.source, True):
                 offset = part.offset + _offset(part.source, line, message)
-                yield Problem(path, f"in $({part.source.strip()}): {message}", part.line + line - 1, "lua", offset)
+                told = f"in $({part.source.strip()}): {_remedied(part.source, line, message)}"
+                yield Problem(path, told, part.line + line - 1, "lua", offset)
+
+
+def _remedied(source: str, line: int, message: str) -> str:
+    """The message with a remedy, if it is about an operator of another language."""
+    near = _NEAR.search(message)
+    operator, remedy = _FOREIGN.get(near[1], ("", "")) if near else ("", "")
+    if not operator or operator not in (source.split("\n")[line - 1 :] or [""])[0]:
+        return message
+    return f"{message}: Lua has no {operator}; {remedy}"
 
 
 def _offset(source: str, line: int, message: str) -> int:
@@ -89,6 +107,8 @@ def _offset(source: str, line: int, message: str) -> int:
     place = min(line, len(lines)) - 1
     start = sum(len(one) + 1 for one in lines[:place])
     near = _NEAR.search(message)
-    if near is not None and lines[place].count(near[1]) == 1:
-        return start + lines[place].index(near[1])
+    if near is not None:
+        token = _FOREIGN.get(near[1], (near[1],))[0] if lines[place].count(near[1]) != 1 else near[1]
+        if lines[place].count(token) == 1:
+            return start + lines[place].index(token)
     return start + len(lines[place]) - len(lines[place].lstrip())

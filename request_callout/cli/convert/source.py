@@ -59,7 +59,7 @@ def opened(name: str, source_format: SourceFormat | None) -> Source:
         text = data.decode("utf-8-sig")
         document = read(text)
     except UnicodeDecodeError as error:
-        raise Unconvertible("", f"is no UTF-8 text (byte {error.start + 1})") from None
+        raise Unconvertible("", f"is no UTF-8 text (byte {error.start + 1}); save it as UTF-8") from None
     except Unreadable as error:
         hint = "; render a template first" if "{{" in text else ""
         raise Unconvertible("", f"{error}{hint}") from None
@@ -84,6 +84,8 @@ def _directory(path: Path) -> dict[str, bytes]:
         if one.is_file():
             files[one.relative_to(path).as_posix()] = one.read_bytes()
             _bounded(files)
+    if not files:
+        raise Unconvertible("", "is a directory without an Apigee bundle's XML files; give a file for all else")
     return files
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from request_callout.cli.validate.names import foreign, misread
 from request_callout.config.deck_templates import is_unknown
 from request_callout.config.normal import normal
 from request_callout.config.parts import items, record
@@ -34,6 +35,7 @@ def advice(raw: Any) -> list[Problem]:
     config = normal(raw, json_schema())
     callouts = [(place, one) for place, one in enumerate(items(config, "callouts"), 1) if isinstance(one, Mapping)]
     found = [problem for place, one in callouts for problem in _callout(one, f"config.callouts[{place}]")]
+    found += _names(config, json_schema(), "config")
     if record(config, "upstream").get("target") == {}:
         found.append(_warning("config.upstream.target", "an empty target changes nothing; remove it", "no-effect"))
     if all(isinstance(one.get("name"), str) and not is_unknown(one["name"]) for _, one in callouts):
@@ -188,6 +190,33 @@ def _all_reads(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[_Re
             yield from (_Read(name, path) for name in sorted(analyse(value, is_expression=False).callouts))
         elif schema.get("x-expressions"):
             yield from _in_text(value, path)
+
+
+def _names(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    """Names in expressions that lead nowhere, and expressions that are none."""
+    for text, where in _texts(value, schema, path):
+        try:
+            template = parse(text)
+        except TemplateError:
+            continue
+        if (found := foreign(text)) is not None and not template.expressions:
+            yield _warning(where, f"{found} is plain text here; expressions are written as $(...)", "expression")
+        for part in template.expressions:
+            for message in misread(part.source):
+                yield _warning(where, message, "expression", part.line, part.offset)
+
+
+def _texts(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    """Every text that may hold expressions, with its path."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            node = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
+            yield from _texts(one, node, f"{path}.{name}")
+    elif isinstance(value, list):
+        for place, one in enumerate(value, 1):
+            yield from _texts(one, schema.get("items", {}), f"{path}[{place}]")
+    elif isinstance(value, str) and schema.get("x-expressions") and not is_unknown(value):
+        yield value, path
 
 
 def _in_text(text: str, path: str) -> Iterator[_Read]:

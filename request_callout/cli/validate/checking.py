@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,16 +74,21 @@ class Checks:
 
     def check_text(self, file: str, text: str) -> Checked:
         """Check the text of a file."""
+        if file.endswith(".tf"):
+            message = "Terraform's HCL can't be read here; validate a plan: terraform show -json PLAN"
+            return Checked(file, (), (Finding(file, Problem("", message, rule="syntax"), Place(1, 1)),))
         return self.check_read(file, read_file(text, self.environment, name=file))
 
     def check_read(self, file: str, read: File) -> Checked:
         """Check what a file holds, as it was read with the same environment."""
         found = [one for one in read.found if not (self.allow_unset and one.problem.rule == "unset")]
         configurations = []
+        explained = set(_explained(found))
         for standing in read.configurations:
             configuration, problems = self._of(standing.configuration.raw)
             configurations.append(configuration)
-            found += [Found(standing.configuration.placed(one), standing.place(one)) for one in problems]
+            placed = [Found(standing.configuration.placed(one), standing.place(one)) for one in problems]
+            found += [one for one in placed if one.problem.path not in explained]
         findings = {
             (one.place, one.problem.path, one.problem.message): Finding(file, _redacted(one.problem, read), one.place)
             for one in sorted(found, key=lambda one: one.place)
@@ -102,6 +107,16 @@ class Checks:
             message = "is not in Kong Enterprise's plugin; remove it to be portable"
             problems += [Problem(path, message, rule="portable") for path in beyond_enterprise(raw)]
         return configuration, [problem for problem in problems if not _unseen(problem, raw)]
+
+
+def _explained(found: Sequence[Found]) -> Iterator[str]:
+    """The fields that are missing only because of what is wrong around the configurations."""
+    for one in found:
+        plugin, _, name = one.problem.path.rpartition(".")
+        if one.problem.rule == "unknown-field":
+            yield f"{plugin}.config.{name}"
+        elif name == "_config":
+            yield f"{plugin}.config.callouts"
 
 
 def _beside(problems: Sequence[Problem], warnings: Sequence[Problem]) -> list[Problem]:

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+_ENDINGS = (".yml", ".yaml", ".json")
 FORMATS = ("text", "json", "sarif", "github")
 
 
@@ -28,7 +29,7 @@ def validate(files: tuple[str, ...], portable: bool, strict: bool, allow_unset: 
 
     A FILE is a declarative file of Kong or decK (templates of decK take the environment's variables), JSON of the Admin
     API, a manifest with KongPlugin or KongClusterPlugin, Terraform in JSON (or terraform show -json), or a
-    configuration alone.
+    configuration alone; or a directory, for all YAML and JSON files in it.
 
     Each finding is a line, FILE:LINE:COLUMN: PATH: what is wrong and what to do [rule]. Warnings are of what can be
     used and is surely not meant.
@@ -43,9 +44,20 @@ def validate(files: tuple[str, ...], portable: bool, strict: bool, allow_unset: 
     from request_callout.lua import Lua
 
     checks = Checks(Lua().check, os.environ, portable=portable, allow_unset=allow_unset)
-    results = [checks.check(file) for file in files]
+    results = [checks.check(one) for file in files for one in _in(file)]
     style = outputs.Style(quiet=quiet, good="portable" if portable else "ok")
     click.echo(outputs.FORMATS[output](results, style), nl=False)
     failing = ("error", "warning") if strict else ("error",)
     if any(result.count(*failing) for result in results):
         sys.exit(1)
+
+
+def _in(file: str) -> list[str]:
+    """The files of a directory, those that are hidden left out; of anything else the name itself."""
+    if file == "-" or not os.path.isdir(file):
+        return [file]
+    found = []
+    for folder, below, names in os.walk(file):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        found += [os.path.join(folder, name) for name in sorted(names) if name.endswith(_ENDINGS) and name[0] != "."]
+    return found or [os.path.join(file, "*.yml")]

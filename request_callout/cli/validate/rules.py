@@ -17,6 +17,7 @@ RULES = {
     "reference": "A vault reference stands where Kong does not resolve it.",
     "lua": "A script or an expression is no Lua.",
     "portable": "Kong Enterprise's plugin does not have this field (--portable).",
+    "expression": "A name in an expression leads nowhere, or an expression is plain text.",
     "unknown-callout": "An expression reads a callout that is not there.",
     "order": "An expression or a script reads a callout that is not done by then.",
     "destination": "A callout's own destination refuses its URL.",
