@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-import yaml
 
 from request_callout.cli import server_options
 from request_callout.cli.validate.checking import Checks, Finding
@@ -195,12 +194,12 @@ def _beside(
 
 
 def _place_of(problem: Problem, standings: Sequence[Standing]) -> Place | None:
-    """Where the first configuration has the reference that a problem is about."""
+    """Where the first configuration has the reference to a vault that a problem is about."""
     path = problem.path.removeprefix("config")
     for standing in standings:
         for located in standing.located:
-            node = located.below(path).node
-            if located.has(path) and isinstance(node, yaml.ScalarNode) and str(node.value) in problem.message:
+            value = located.below(path).node.value if located.has(path) else None
+            if is_reference(value) and (problem.rule != "reference" or value in problem.message):
                 return located.find(path)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from base64 import b64encode
@@ -14,6 +15,7 @@ from urllib.parse import quote, quote_plus
 
 from request_callout.cli.try_.request import BadRequest, Request, address, made
 from request_callout.cli.try_.shell import words
+from request_callout.cli.try_.windows_shell import is_for_windows, windows_words
 from request_callout.values import raw, text
 
 _SHORT = {
@@ -49,6 +51,7 @@ _IGNORED = frozenset(_WITHOUT_EFFECT.split())
 _IGNORED_WITH_VALUE = frozenset(_WITHOUT_EFFECT_VALUE.split())
 _ENCODINGS = "deflate, gzip, br"
 _DEFAULTS = (("User-Agent", "curl"), ("Accept", "*/*"))
+_SEMICOLONS = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # those outside quotes
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -76,10 +79,13 @@ def parse(command: str, environment: Mapping[str, str] | None = None, folder: Pa
 
     Variables of the shell are taken from ``environment`` (this process's). Raises BadRequest, which names the option.
     """
-    arguments = words(command, os.environ if environment is None else environment)
+    if is_for_windows(command):
+        arguments = windows_words(command)
+    else:
+        arguments = words(command, os.environ if environment is None else environment)
     while arguments and arguments[0] in ("$", "%", ">"):
         arguments = arguments[1:]
-    if not arguments or arguments[0].rpartition("/")[2] != "curl":
+    if not arguments or arguments[0].rpartition("/")[2] not in ("curl", "curl.exe"):
         raise BadRequest("no curl command: the first word has to be curl")
     asked = _Asked()
     files = _Files(folder or Path())
@@ -314,20 +320,28 @@ def _multipart(parts: list[tuple[str, str, bool]], files: _Files) -> tuple[bytes
     for name, value, literal in parts:
         disposition, kind, content = f'form-data; name="{_quoted(name)}"', None, raw(value)
         if not literal:
-            first, *more = value.split(";")
+            first, *more = _SEMICOLONS.split(value)
             settings = dict(one.strip().partition("=")[::2] for one in more if "=" in one)
             kind = settings.get("type")
             if first[:1] in ("@", "<"):
-                content = files.read(first[1:], "-F")
+                file = _unquoted(first[1:])
+                content = files.read(file, "-F")
                 if first[0] == "@":
-                    file_name = settings.get("filename", Path(first[1:]).name).strip('"')
+                    file_name = _unquoted(settings.get("filename", Path(file).name))
                     disposition += f'; filename="{_quoted(file_name)}"'
                     kind = kind or "application/octet-stream"
-            elif kind is not None:
-                content = raw(first)
+            elif kind is not None or first != _unquoted(first):
+                content = raw(_unquoted(first))
         head = f"Content-Disposition: {disposition}\r\n" + (f"Content-Type: {kind}\r\n" if kind else "")
         pieces.append(raw(f"--{boundary}\r\n{head}\r\n") + content + b"\r\n")
     return b"".join(pieces) + raw(f"--{boundary}--\r\n"), f"multipart/form-data; boundary={boundary}"
+
+
+def _unquoted(value: str) -> str:
+    """A value without the double quotes that may stand around it, as Postman writes them."""
+    if len(value) < 2 or not (value.startswith('"') and value.endswith('"')):
+        return value
+    return re.sub(r'\\([\\"])', r"\1", value[1:-1])
 
 
 def _quoted(name: str) -> str:

@@ -78,12 +78,41 @@ def test_every_problem_is_a_line_with_file_and_path(bad: Path) -> None:
 
 def test_all_files_are_checked(good: Path, bad: Path, tmp_path: Path) -> None:
     """A file that is bad or can't be read does not keep the others from being checked."""
-    result = run(tmp_path / "none.yml", tmp_path, bad, good)
+    result = run(tmp_path / "none.yml", tmp_path / "\0", bad, good)
     lines = result.output.splitlines()
     assert lines[0] == f"{tmp_path / 'none.yml'}: can't be read: No such file or directory [syntax]"
-    assert lines[1] == f"{tmp_path}: can't be read: Is a directory [syntax]"
+    assert lines[1].startswith(f"{tmp_path}/\\x00: can't be read: ")
     assert lines[-2:] == [f"{good}: ok", "8 problems in 3 files"]
     assert result.exit_code == 1
+
+
+def test_a_directory_is_its_files(good: Path, tmp_path: Path) -> None:
+    """A directory stands for the YAML and JSON files in it and below; one without any is a problem."""
+    folder, hidden, empty = tmp_path / "kong" / "eu", tmp_path / "kong" / ".git", tmp_path / "empty"
+    for one in (folder, hidden, empty):
+        one.mkdir(parents=True)
+    for one in (folder / "b.yaml", folder / "a.json", hidden / "c.yml", folder / ".d.yml", folder / "e.txt"):
+        one.write_text("{}" if one.name == "a.json" else good.read_text())
+    nothing = "no request-callout configuration in it"
+    assert run(tmp_path / "kong").output.splitlines() == [f"{folder}/a.json: {nothing}", f"{folder}/b.yaml: ok"]
+    result = run(empty)
+    assert result.output.splitlines()[0] == f"{empty}/*.yml: can't be read: No such file or directory [syntax]"
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "\n".join(" " * n + "a:" for n in range(2000))]
+)
+def test_what_is_nested_very_deep_is_told(text: str) -> None:
+    """Nothing that is nested ends the process."""
+    result = run("-", text=text)
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+
+
+def test_a_tab_after_a_colon_is_read_as_kong_reads_it() -> None:
+    """What libyaml takes is no problem here, since Kong and decK read with it."""
+    text = '_format_version: "3.0"\nplugins:\n- name:\trequest-callout\n  config: {callouts: []}\n'
+    assert run("-", text=text).output == "-: ok\n"
 
 
 def test_the_place_of_a_yaml_error_is_told() -> None:

@@ -120,13 +120,18 @@ def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
 
 
 def test_what_only_shows_in_a_vault(tmp_path: Path) -> None:
-    """A value that a vault does not have right stands in no line of the file: the route is told instead."""
+    """A value that a vault does not have, or not right, is told with the route and the place of the reference."""
     text = GOOD.format(url="http://h").replace('"http://h/callout"', '"{vault://env/callout-url}"')
     file = configured(tmp_path, text)
-    environment = {**os.environ, "CALLOUT_URL": "ftp://h"}
-    ended = subprocess.run([*COMMAND, file], capture_output=True, text=True, timeout=60, check=False, env=environment)
-    assert ended.returncode == 1
-    assert f"{file}: request-callout (route r): config.callouts[1].request.url" in ended.stderr
+    before = text[: text.index("{vault://")]
+    place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10)) - 1}"  # of the quote before it
+    for added in ({"CALLOUT_URL": "ftp://h"}, {}):
+        environment = {**os.environ, **added}
+        ended = subprocess.run(
+            [*COMMAND, file], capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
+        assert ended.returncode == 1
+        assert f"{file}:{place}: request-callout (route r): config.callouts[1].request.url" in ended.stderr
 
 
 @pytest.mark.parametrize(

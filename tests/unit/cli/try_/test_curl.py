@@ -52,7 +52,15 @@ CASES = [
     ("curl -g 'http://a/{x}[1]'", "GET", "/{x}[1]", [], b""),
     ("curl --http2 --max-time 5 -m5 --resolve a:80:127.0.0.1 http://a/é", "GET", "/%C3%A9", [], b""),
     ("curl -X PATCH --url http://a/ -- ", "PATCH", "/", [], b""),
+    # "Copy as cURL (cmd)" of Chrome and Firefox, and what people write themselves
+    ('curl ^"http://a/x?q=a^%^20b^&r=1^" ^\r\n  -H ^"A: ^\\^"1^\\^"^" ^\r\n'
+     '  --data-raw ^"^{^\\^"n^\\^":1,^\n\n ^\\^"m^\\^":2^}^" ^\n'
+     "  --compressed", "POST", "/x?q=a%20b&r=1", [("A", '"1"')], b'{"n":1,\n "m":2}'),
+    ('curl.exe "http://a/" ^\n  -H "A: 1" ^\n  -d "{""n"": 1}"', "POST", "/", [("A", "1")], b'{"n": 1}'),
+    ("curl -d '{\"re\": \"^\"}' http://a/", "POST", "/", [], b'{"re": "^"}'),
 ]  # fmt: skip
+
+UNCLOSED = 'curl -X PUT ^"http://a/^" ^\n -d ^"C:\\dir\\^"'
 
 
 @pytest.fixture
@@ -127,3 +135,26 @@ def test_mistakes(folder: Path, command: str, message: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse(command, ENVIRONMENT, folder)
     assert message in str(caught.value)
+
+
+def test_forms_as_postman_writes_them(folder: Path) -> None:
+    """Values and names of files may stand in double quotes, which hold semicolons together."""
+    request = parse(
+        """curl --form 'note="a; \\"b\\""' --form 'file=@"word.txt";type=text/plain' --form 'c=d' http://a/""",
+        {},
+        folder,
+    )
+    kind = dict(request.headers)["Content-Type"]
+    boundary = kind.partition("boundary=")[2]
+    parts = [part.strip("\r\n") for part in request.body.decode().split(f"--{boundary}")[1:-1]]
+    assert parts == [
+        'Content-Disposition: form-data; name="note"\r\n\r\na; "b"',
+        'Content-Disposition: form-data; name="file"; filename="word.txt"\r\nContent-Type: text/plain\r\n\r\nwörd',
+        'Content-Disposition: form-data; name="c"\r\n\r\nd',
+    ]
+
+
+def test_a_command_of_windows_with_an_open_quote() -> None:
+    """A backslash before the last quote makes it a part of the text, so that the quote is not closed."""
+    with pytest.raises(BadRequest, match="not closed"):
+        parse(UNCLOSED, {})

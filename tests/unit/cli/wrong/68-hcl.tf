@@ -1,0 +1,3 @@
+resource "kong_plugin" "callout" {
+  name = "request-callout"
+}
