@@ -19,6 +19,7 @@ from request_callout.cli.validate.outputs import Style, as_text
 from request_callout.config import InvalidConfiguration, Problem, load
 from request_callout.config.documents import Unreadable, read_documents
 from request_callout.config.files import Standing, read_file
+from request_callout.config.normal import is_reference
 from request_callout.config.places import Located, Place, Source
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration
@@ -198,7 +199,7 @@ def _place_of(problem: Problem, standings: Sequence[Standing]) -> Place | None:
     path = problem.path.removeprefix("config")
     for standing in standings:
         for located in standing.located:
-            value = located.below(path).node.value if located.has(path) else None
+            value = str(located.below(path).node.value) if located.has(path) else ""
             if is_reference(value) and (problem.rule != "reference" or value in problem.message):
                 return located.find(path)
     return None
