@@ -51,7 +51,7 @@ def _redis(subject: Subject) -> str:
 def _key(callout: CompiledCallout, subject: Subject) -> Iterator[str]:
     if chooses_key(callout):
         yield "caching.cache_key, where request.by_lua sets it; else:"
-    yield from ("route", "consumer", "callout", "method", "URL")
+    yield from ("route", "plugin", "consumer", "consumer groups", "callout", "method", "URL")
     yield from _names("query", callout.query)
     yield from _names("headers", callout.headers)
     if callout.content is not None or callout.body.forward or callout.body.custom:

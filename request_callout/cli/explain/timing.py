@@ -54,6 +54,9 @@ def own_ms(config: model.Callout, settings: Settings) -> tuple[int, str]:
     if timeouts is not None and timeouts.total_ms and timeouts.total_ms < longest_ms:
         longest_ms = timeouts.total_ms
         steps = [f"timeouts.total; up to {attempts} attempts" if attempts > 1 else "timeouts.total"]
+    else:
+        total = f", {seconds(timeouts.total_ms)} (timeouts.total)" if timeouts is not None and timeouts.total_ms else ""
+        steps.append(f"longer for a service that sends bit by bit{total}")
     if config.for_each is not None:
         turns = math.ceil(config.for_each.max_items / config.for_each.concurrency)
         longest_ms *= turns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 import pytest
 import yaml
 
+from request_callout.config import documents, shape
 from tests.unit.cli.explain.explaining import HERE, ROOT, callout, explained, run
 
 GOLDEN = {
@@ -58,7 +60,7 @@ def test_the_document_has_everything() -> None:
         {"name": "api_key", "value": "***"},
     ]
     assert stock["caches"]["key"] == [
-        *("route", "consumer", "callout", "method", "URL", "query ids, api_key"),
+        *("route", "plugin", "consumer", "consumer groups", "callout", "method", "URL", "query ids, api_key"),
         "headers (all of the client's)",
     ]
     assert one["upstream"]["answers"] is None
@@ -251,3 +253,21 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert "can't be written: No such file or directory" in result.output
+
+
+def test_a_file_is_read_and_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is parsed once and each configuration checked once: files with thousands of them are explained, too."""
+    counted: list[str] = []
+
+    def counting(function: Any, name: str) -> Any:
+        def counted_function(*arguments: Any) -> Any:
+            counted.append(name)
+            return function(*arguments)
+
+        return counted_function
+
+    loading = sys.modules["request_callout.config.load"]
+    monkeypatch.setattr(documents, "_yaml", counting(documents._yaml, "parsed"))
+    monkeypatch.setattr(loading, "shape_problems", counting(shape.shape_problems, "checked"))
+    assert run(HERE / "shop.yml").exit_code == 0
+    assert counted == ["parsed", "checked"]

@@ -45,6 +45,19 @@ def test_one_callout(parts: dict[str, Any], longest_ms: int) -> None:
     assert found["callouts"][0]["time"]["longest_ms"] == longest_ms
 
 
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (timeouts(), "; longer for a service that sends bit by bit"),
+        (timeouts(total=9000), "; longer for a service that sends bit by bit, 9 s (timeouts.total)"),
+        (timeouts(total=900), "timeouts.total"),
+    ],
+)
+def test_what_bounds_a_service_that_sends_bit_by_bit(parts: dict[str, Any], said: str) -> None:
+    """Timeouts count for each read, so that only the total is no promise that can be broken."""
+    assert explained({"callouts": [callout(**parts)]})["callouts"][0]["time"]["text"].endswith(said)
+
+
 def total(ms: int) -> dict[str, Any]:
     return {"http_opts": {"timeouts": {"total": ms}}}
 
