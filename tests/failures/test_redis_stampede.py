@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import struct
+import termios
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,11 @@ from tests.conformance.callee import Callee, Reply, reply_json
 from tests.failures.cached_stage import cached
 from tests.failures.stage import PluginServer, until
 from tests.servers.redis_server import HOST, running
+from tests.unit.server.kong_side import KongSide
 from tests.unit.server.processes import connect
 
 REQUESTS = 1000
+STARTED_WITHIN_S = 30.0
 TIMEOUTS = ("connect_timeout", "send_timeout", "read_timeout")
 """A Redis that a busy machine makes slow must not count as one that is down: then each worker calls for itself."""
 
@@ -32,6 +38,36 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+class Asking(KongSide):
+    """A connection that knows whether the server has read what it was told.
+
+    ``told_at`` is which of all frames has the last thing that the cache's key needs; 0 while it was not asked for.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self.told_at = 0
+        self._sent = 0
+
+    def send(self, content: bytes) -> None:
+        super().send(content)
+        self._sent += 1
+
+    def tells_now(self) -> None:
+        """The next frame is the one."""
+        self.told_at = self._sent + 1
+
+    def is_understood(self) -> bool:
+        """Whether the server has read that frame; it has looked into the cache then, before it reads another one."""
+        return 0 < self.told_at <= self._sent and not _unread_bytes(self.sock)
+
+
+def _unread_bytes(sock: Any) -> int:
+    """How much of what was sent on a Unix socket the other side has not read."""
+    (size,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))
+    return int(size)
+
+
 class Stampede:
     """Kong's side of all the requests; ``states`` counts what the cache did for those that got the right value."""
 
@@ -40,7 +76,7 @@ class Stampede:
     ) -> None:
         self._looked_up = looked_up
         self.states: Counter[str] = Counter()
-        self._asking = 0
+        self._asking: list[Asking] = []
         self._lock = threading.Lock()
         self._together = threading.Barrier(REQUESTS)
         self._callee = Callee(Reply())
@@ -66,26 +102,28 @@ class Stampede:
         self._callee.close()
 
     def _request(self) -> None:
-        kong = connect(self._server.path)
+        kong = Asking(connect(self._server.path).sock)
         instance = kong.start(self._config)
         self._together.wait()
-        calls = kong.event(instance, self._answer)
+        calls = kong.event(instance, partial(self._answer, kong))
         (headers,) = (args[0] for name, args in calls if name == "kong.service.request.set_headers")
         with self._lock:
             self.states[headers["X-Cache"] if headers["X-Value"] == "value" else "wrong"] += 1
         kong.sock.close()
 
-    def _answer(self, name: str, _args: tuple[Any, ...]) -> str | None:
+    def _answer(self, kong: Asking, name: str, _args: tuple[Any, ...]) -> str | None:
         if name == "kong.client.get_consumer":  # the last thing that the key needs
+            kong.tells_now()
             with self._lock:
-                self._asking += 1
-                last = self._asking == REQUESTS
+                self._asking.append(kong)
+                last = len(self._asking) == REQUESTS
             if last:
                 self._check_workers()
         return "key=all" if name == "kong.request.get_raw_query" else None
 
     def _wait_for_all(self) -> None:
-        until(lambda: self._asking == REQUESTS, "all requests to need the cache")
+        until(lambda: len(self._asking) == REQUESTS, "all requests to need the cache", STARTED_WITHIN_S)
+        until(lambda: all(kong.is_understood() for kong in self._asking), "all of them to have looked into it")
         looked_up = self._looked_up
         if looked_up is not None:  # a look-up takes a while; one process that polls adds some of its own
             until(lambda: looked_up() >= REQUESTS * 0.8, "most of them to have found nothing in it")

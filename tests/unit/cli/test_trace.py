@@ -165,7 +165,14 @@ def test_following_shows_each_trace_as_it_comes(path: str, traces: TraceApp) -> 
     """``--follow`` shows what comes after it has begun, the oldest first, and ends without an error on Ctrl-C."""
     add(traces, "before")
     command = [sys.executable, "-m", "request_callout", "trace", "--socket", path, "--follow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as following:
         assert following.stdout is not None
         assert following.stderr is not None
         try:
