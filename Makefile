@@ -6,11 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPILED := .venv-compiled
+LOWEST := .venv-lowest
 
-.PHONY: demo test test-compiled lint package bench docs clean
+# What is installed elsewhere is not for here, nor is a setting of pip's that an environment of its own refuses.
+unexport PYTHONHOME PYTHONPATH
+export PIP_USER := 0
 
+.PHONY: demo test test-compiled test-lowest lint package bench docs clean
+
+# Anew, since an environment that another Python made before keeps that one.
 $(INSTALLED): setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed, and $(PYTHON) is " \
+		+ sys.version.split()[0] + "; with another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install -qq --editable '.[docs,test]'
 	touch $@
@@ -37,6 +45,14 @@ test-compiled:
 		tests/unit/pdk tests/unit/transport tests/unit/engine tests/unit/server tests/unit/security \
 		tests/unit/telemetry tests/telemetry tests/unit/cli/explain tests/secrets tests/conformance -k 'not (conformance and msgpack)'
 
+# The oldest versions that setup.cfg allows, or their last patch: 3.10 has all of them. What is tested is what uses them.
+test-lowest:
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	sed -nE 's/^ +([A-Za-z0-9-]+)(\[.*\])?>=(.+)/\1==\3.*/p' setup.cfg | sort -u >$(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install -qq --constraint $(LOWEST)/constraints.txt --editable '.[docs,test]'
+	$(LOWEST)/bin/python -m pytest -n auto -q tests/unit tests/conformance tests/telemetry
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,6 +75,6 @@ docs: $(INSTALLED)
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 clean:
-	rm -rf $(VENV) $(COMPILED) build dist *.egg-info
+	rm -rf $(VENV) $(COMPILED) $(LOWEST) build dist *.egg-info
 	rm -f *__mypyc.*.so
 	find request_callout -name '*.so' -delete

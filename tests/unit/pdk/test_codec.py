@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import MutableSequence
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,7 +140,7 @@ def filled(draw: st.DrawFn, name: str) -> Any:
                 if field.message_type.name in ("Struct", "Value")
                 else draw(filled(field.message_type.name))
             )
-        elif field.is_repeated:
+        elif isinstance(target, MutableSequence):
             target.extend(draw(st.lists(KINDS[kind], max_size=3)))
         else:
             setattr(message, field.name, draw(NUMBERS if kind == "double" else KINDS[kind]))
@@ -164,7 +166,7 @@ def test_our_messages_are_googles(name: str, data: st.DataObject) -> None:
 def without_empty(message: Any) -> Any:
     """The message without sub-messages that say nothing: a record that is empty is nil in Kong."""
     for field, content in message.ListFields():
-        if field.message_type is not None and not field.is_repeated and not content.ByteSize():
+        if isinstance(content, Message) and not content.ByteSize():
             message.ClearField(field.name)
     return message
 

@@ -21,6 +21,7 @@ import pytest
 
 from request_callout.pdk.protobuf import GetInstanceStatus, InstanceStatus, StartInstance, encode_call
 from tests.failures.stage import children
+from tests.processors import Queued
 from tests.unit.server.kong_side import Called, Closed, KongSide
 from tests.unit.server.processes import ROOT, Start, connect, fake_server
 
@@ -174,15 +175,22 @@ def test_instances_outlive_a_worker(start: Start, path: str) -> None:
 
 
 def test_a_killed_worker_harms_nobody_else_and_is_replaced(start: Start, path: str) -> None:
-    """Kill -9 of one of two workers under load: only its own connections break, and two serve within 2 seconds."""
-    fake_server(start, path, workers=2)
+    """Kill -9 of one of two workers under load: only its own connections break, and two serve within 2 seconds.
+
+    What the machine was busy with other things does not count.
+    """
+    server = fake_server(start, path, workers=2)
     with load(path, 16) as kong:
         before = set(kong.wait_for_workers(2))
         killed = min(before)
+        queued = Queued([server.process.pid])
         at = time.monotonic()
         os.kill(killed, signal.SIGKILL)
         answered = kong.wait_for_workers(1, frozenset(before))
-        assert time.monotonic() - at < 2
+        took_s = time.monotonic() - at
+        queued_s = queued.so_far_s(started=set(answered) - before)
+        print(f"{took_s:.2f} s, of which {queued_s:.2f} s were the machine's")
+        assert took_s - queued_s < 2
         assert answered[max(before)] > at
     # Idle ones of the dead worker are dropped unseen; one that was not served yet has no worker.
     assert set(kong.broken) <= {killed, 0}
@@ -222,7 +230,7 @@ def test_a_worker_that_dies_again_and_again_is_restarted_with_growing_pauses(sta
 
 def test_a_worker_that_stands_still_is_replaced_with_its_stack_in_the_log(start: Start, path: str) -> None:
     """A loop that does not turn for the watchdog's time: the log shows where, a new worker comes, others serve."""
-    server = fake_server(start, path, workers=2, watchdog_s=0.5)
+    server = fake_server(start, path, workers=2, watchdog_s=3.0)
     (first, stuck), (other_pid, other) = one_connection_a_worker(path).items()
     stuck.begin_event(stuck.start({}))
     assert stuck.frame() == b"kong.request.get_path"
