@@ -1,4 +1,4 @@
-"""The optional compiled build; everything else about the package is in setup.cfg.
+"""The optional compiled build, and an sdist that is the same whoever makes it; all else is in setup.cfg.
 
 ``REQUEST_CALLOUT_COMPILE=1 pip install .`` compiles the modules below with mypyc into one extension; it needs a C
 compiler, and pip fetches mypy for the time of the build. Without the variable nothing of this happens.
@@ -9,10 +9,14 @@ build it anew, or remove it with ``make clean``.
 
 from __future__ import annotations
 
+import gzip
 import os
+import tarfile
+import time
 from glob import glob
 
 from setuptools import setup
+from setuptools.command.sdist import sdist
 
 COMPILED = (
     # What runs for every event, computes in plain Python and is typed throughout. Left out are modules that only run
@@ -53,4 +57,30 @@ def compiled_build() -> dict[str, object]:
     return {"setup_requires": REQUIREMENTS, "ext_modules": extensions}
 
 
-setup(**(compiled_build() if os.environ.get("REQUEST_CALLOUT_COMPILE") == "1" else {}))
+class Reproducible(sdist):
+    """An sdist that says nothing of the user who makes it, and with ``SOURCE_DATE_EPOCH`` nothing of when."""
+
+    def make_archive(self, base_name: str, _format: str, *, base_dir: str, **_others: object) -> str:
+        """Pack the folder; ``python -m build`` asks for .tar.gz only."""
+        made_at = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+
+        def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mode = 0o755 if member.mode & 0o100 else 0o644
+            member.mtime = min(member.mtime, made_at)
+            return member
+
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=made_at) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            archive.add(base_dir, filter=anonymous)
+        return path
+
+
+setup(
+    cmdclass={"sdist": Reproducible}, **(compiled_build() if os.environ.get("REQUEST_CALLOUT_COMPILE") == "1" else {})
+)

@@ -19,6 +19,9 @@ from request_callout import __version__
 from tests.shipping import dockerfile
 from tests.shipping.commands import DESCRIPTION, IMAGE_DIRECTORY, ROOT, SOCKET, parse
 
+pytestmark = pytest.mark.timeout(900)
+"""What comes from a package index comes as fast as that is."""
+
 ARGUMENTS, STAGES = dockerfile.read()
 BUILD, FINAL = STAGES
 
@@ -103,7 +106,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "COMPILE": "0", "EXTRAS": ""},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
     )
     assert made.returncode == 0, made.stderr
     return target

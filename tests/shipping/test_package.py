@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
+import fnmatch
 import os
 import re
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -19,27 +22,48 @@ import pytest
 from request_callout import __version__
 from tests.shipping.commands import ROOT
 
+pytestmark = pytest.mark.timeout(900)
+"""What comes from a package index comes as fast as that is."""
+
 BUILT_FROM = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "schema", "request_callout")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "REQUEST_CALLOUT"))}
-    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def kept_files() -> set[str]:
+    """The files that git keeps; where there is no git, or this is no clone of it, all that it would keep."""
+    with contextlib.suppress(FileNotFoundError):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode == 0:
+            return {name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()}
+    ignored = [".git", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines())]
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        for names in (folders, files):
+            names[:] = [name for name in names if not any(fnmatch.fnmatch(name, one) for one in ignored)]
+        found |= {str((Path(folder) / name).relative_to(ROOT)) for name in files}
+    return found
+
+
+def made_in(checkout: Path) -> tuple[Path, Path]:
     """The sdist, made of the files that git keeps, and the wheel, made of the sdist alone."""
-    checkout = tmp_path_factory.mktemp("checkout")
-    kept = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [name for name in kept.split("\0") if name and (ROOT / name).exists()]
-    run("cp", "--parents", "--no-dereference", "--target-directory", checkout, *names, cwd=ROOT)
+    run("cp", "--parents", "--no-dereference", "--target-directory", checkout, *kept_files(), cwd=ROOT)
     run(sys.executable, "-m", "build", "--outdir", checkout / "dist", checkout, cwd=checkout)
     (sdist,) = (checkout / "dist").glob("*.tar.gz")
     (wheel,) = (checkout / "dist").glob("*.whl")
     return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        yield made_in(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +80,10 @@ def test_twine_has_nothing_against_them(packages: tuple[Path, Path]) -> None:
 
 def test_the_wheel_has_the_package_and_nothing_else(packages: tuple[Path, Path]) -> None:
     """Every file of the package that git keeps is in it, with the type marker, and no test, bench or document."""
-    kept = subprocess.run(["git", "ls-files", "request_callout"], cwd=ROOT, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(packages[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         schema = wheel.read("request_callout/config/request-callout.schema.json")
-    assert names == set(kept.stdout.split())
+    assert names == {name for name in kept_files() if name.startswith("request_callout/")}
     assert "request_callout/py.typed" in names
     assert schema == (ROOT / "schema" / "request-callout.schema.json").read_bytes()
 
@@ -73,6 +96,17 @@ def test_the_sdist_has_what_the_build_needs_and_no_junk(packages: tuple[Path, Pa
     assert set(BUILT_FROM) - {"schema"} <= top
     assert "request_callout/config/request-callout.schema.json" in names
     assert not [name for name in names if re.search(r"__pycache__|\.so$|\.pyc$|^\.venv|^build/|^dist/|\.cache", name)]
+
+
+def test_they_depend_on_the_sources_alone(packages: tuple[Path, Path], tmp_path: Path) -> None:
+    """Made again with the same SOURCE_DATE_EPOCH, of files with other times, both are the same byte for byte.
+
+    Nothing in the sdist names who made it.
+    """
+    again = made_in(tmp_path)
+    assert [one.read_bytes() for one in again] == [one.read_bytes() for one in packages]
+    with tarfile.open(packages[0]) as sdist:
+        assert {(one.uid, one.gid, one.uname, one.gname) for one in sdist} == {(0, 0, "", "")}
 
 
 def test_the_metadata_says_what_setup_cfg_says(metadata: Message) -> None:
