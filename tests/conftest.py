@@ -25,6 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     browser.addoption(
         "--write-screenshots", action="store_true", help="let tests/browser write the pictures in docs/images anew"
     )
+    parser.addoption(
+        "--without-index", action="store_true", help="leave out the tests that need a package index, such as offline"
+    )
     parser.addoption("--compiled", action="store_true", help="refuse to run on anything but the compiled build")
 
 

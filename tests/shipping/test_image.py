@@ -90,7 +90,7 @@ def test_the_extras_that_it_names_are_the_packages() -> None:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(package_index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The environment that the builder's last command makes out of the files it has, elsewhere than in /opt."""
     context = tmp_path_factory.mktemp("context")
     for name in BUILD.copied:

@@ -60,7 +60,7 @@ def made_in(checkout: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def packages(package_index: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
         yield made_in(tmp_path_factory.mktemp("checkout"))
