@@ -90,5 +90,5 @@ def scraped(address: str, true: Callable[[Scrape], Any], what: str) -> Scrape:
         last[:] = [Scrape(address)]
         return bool(true(last[0]))
 
-    until(look, what)
+    until(look, what, PATIENCE_S * 3)
     return last[0]

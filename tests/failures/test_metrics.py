@@ -206,8 +206,8 @@ def test_health_tells_whether_there_are_workers(server: PluginServer, address: s
     assert get(address, "/healthz").status == 200
     assert get(address, "/else").status == 404
     assert get(address, method="POST").status == 405
-    os.kill(server.workers()[0], signal.SIGKILL)
-    os.kill(server.workers()[1], signal.SIGKILL)
+    for worker in server.workers()[:2]:
+        os.kill(worker, signal.SIGKILL)
     scraped(address, lambda one: one.sum("worker_restarts_total") == 2 and one.sum("workers") == 2, "two new workers")
     assert get(address, "/healthz").status == 200
 
