@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from request_callout import values
 
@@ -34,6 +37,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--compiled") and not values.__file__.endswith(".so"):
         raise pytest.UsageError(f"not compiled: {values.__file__}")
+
+
+# How fast a machine is has no part in whether a rule holds.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with room for a socket's path, which may have 107 bytes: pytest's own has the names of user and test."""
+    with tempfile.TemporaryDirectory(prefix="rc-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def built(package_index: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     made = subprocess.run(
         ["sh", "-ec", BUILD.all("RUN")[-1].replace("/opt/request-callout", str(target))],
         cwd=context,
-        env={**os.environ, "COMPILE": "0", "EXTRAS": ""},
+        # The image has a `python`; a machine need not.
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COMPILE": "0", "EXTRAS": ""},
         capture_output=True,
         text=True,
         timeout=600,

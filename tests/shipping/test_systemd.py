@@ -71,7 +71,8 @@ def test_a_kong_that_starts_the_server_is_told_the_same() -> None:
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """``systemd-analyze verify`` finds nothing, once the command is one that is installed here."""
     copied = tmp_path / UNIT.name
-    copied.write_text(UNIT.read_text("utf-8").replace(exec_start()[0], sys.executable), encoding="utf-8")
+    here = sys.executable.replace("%", "%%")
+    copied.write_text(UNIT.read_text("utf-8").replace(exec_start()[0], f'"{here}"'), encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", copied], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -84,7 +84,7 @@ def test_ctrl_c_is_neither_a_finding_nor_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_gateway_whose_terminal_is_closed_ends_its_plugin_server(tmp_path: Path) -> None:
+def test_a_gateway_whose_terminal_is_closed_ends_its_plugin_server(tmp_path: Path, short_path: Path) -> None:
     """On SIGHUP the gateway ends, and no plugin server is left, though that one outlives a hang-up by itself."""
     file = tmp_path / "kong.yml"
     file.write_text(CONFIGURATION, "utf-8")
@@ -95,7 +95,7 @@ def test_a_gateway_whose_terminal_is_closed_ends_its_plugin_server(tmp_path: Pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(short_path)},
     )
     try:
         assert process.stdout is not None

@@ -43,7 +43,7 @@ services:
 
 
 @pytest.mark.parametrize("protocol", ["protobuf", "msgpack"])
-def test_serves_until_told_to_end(tmp_path: Path, up: Upstream, protocol: str) -> None:
+def test_serves_until_told_to_end(tmp_path: Path, short_path: Path, up: Upstream, protocol: str) -> None:
     """It prints where it listens, serves with a plugin server of its own, and ends both on SIGTERM with status 0."""
     file = configured(tmp_path, GOOD.format(url=up.url))
     process = subprocess.Popen(
@@ -51,7 +51,7 @@ def test_serves_until_told_to_end(tmp_path: Path, up: Upstream, protocol: str) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(short_path)},
     )
     try:
         assert process.stdout is not None
@@ -67,7 +67,7 @@ def test_serves_until_told_to_end(tmp_path: Path, up: Upstream, protocol: str) -
     assert process.returncode == 0
     assert "for trying out and tests only" in log
     assert "Traceback" not in log
-    assert [one.name for one in tmp_path.iterdir()] == ["kong.yml"]
+    assert list(short_path.iterdir()) == []
 
 
 def test_every_problem_and_no_traceback(tmp_path: Path) -> None:
