@@ -17,7 +17,7 @@ from gevent import monkey
 from gevent.socket import socket as GeventSocket  # noqa: N812 (a class)
 
 from request_callout.transport.message import TransportError
-from request_callout.transport.tls import tls_failure
+from request_callout.transport.tls import is_cut, tls_failure
 
 _READ, _WRITE = 1, 2
 _poll = monkey.get_original("select", "poll")
@@ -173,7 +173,7 @@ def _timed_out(operation: str, seconds: float, allowed: float) -> TransportError
 
 def _lost(error: OSError) -> Exception:
     """What a failed read or write means."""
-    if isinstance(error, ssl.SSLEOFError):
+    if is_cut(error):
         return ConnectionLost("the connection was closed without TLS's closing message")
     if isinstance(error, ssl.SSLZeroReturnError) or getattr(error, "reason", None) == "PROTOCOL_IS_SHUTDOWN":
         return ConnectionLost("the peer closed the connection")

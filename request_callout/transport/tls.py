@@ -68,6 +68,8 @@ def _context(
     # gevent's class, whether or not ssl is patched: its sockets are cooperative by themselves.
     context: ssl.SSLContext = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Some patch versions of Python (3.11.2) set it: a connection that somebody cut would be one that the peer closed.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_alpn_protocols(["http/1.1"])
     if not verify:
         context.check_hostname = False
@@ -127,10 +129,15 @@ def tls_failure(error: ssl.SSLError) -> TransportError:
     return TransportError("tls", f"TLS failed: {_reason(error)}")
 
 
+def is_cut(error: OSError) -> bool:
+    """Whether the connection ended without TLS's closing message; those versions have no class of its own for it."""
+    return isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
+
+
 def _reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message.rstrip('.')}"
-    if isinstance(error, ssl.SSLEOFError):
+    if is_cut(error):
         return "the peer closed the connection"
     reason = _openssls_reason(error)
     if reason == "WRONG_VERSION_NUMBER":
