@@ -69,7 +69,8 @@ def _context(
     context: ssl.SSLContext = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Some patch versions of Python (3.11.2) set it: a connection that somebody cut would be one that the peer closed.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    # OpenSSL before 3.0 has no such option, and tells of the cut by itself.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     context.set_alpn_protocols(["http/1.1"])
     if not verify:
         context.check_hostname = False
