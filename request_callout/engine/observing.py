@@ -48,7 +48,8 @@ class ObservedRequest(Protocol):
     def end(self, answer: Answer | None) -> None:
         """All is done: the request goes on to its upstream (None), or the client gets this answer.
 
-        ``run.failure`` says why if something went wrong. What is written to ``run.kong`` still goes out.
+        ``run.failure`` says why if something went wrong. What is written to ``run.kong`` still goes out, and what is
+        asked of it with ``ask`` is told before the event ends.
         """
 
 

@@ -161,6 +161,7 @@ def handle(instance: Instance, kong: Kong) -> None:
     except ConnectionLost:
         run.failure = run.failure or "the request ended inside Kong"
         run.log.tell_held(kong_lives=False)
+        run.kong = NoKong(kong.protocol)  # who asks now is told at once that there is no answer
         run.end(None)
         raise
     except Exception:  # whatever went wrong here is ours: the client gets an answer and the log the place

@@ -7,57 +7,65 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Tracer
+from opentelemetry.sdk.trace import SpanLimits
+from opentelemetry.util.re import parse_env_headers
 
 from request_callout import __version__
+from request_callout.telemetry.otlp import Batches, Span
+from request_callout.telemetry.otlp_sending import COMPRESSIONS, Collector, Target
+from request_callout.telemetry.propagation import RANDOM, SAMPLED, Place, new_span_id, new_trace_id
+from request_callout.telemetry.sampling import sampler
+from request_callout.telemetry.span_attributes import Attributes
 from request_callout.telemetry.span_export import SdkLog, SpanQueue, secrets_of
 
-if TYPE_CHECKING:
-    from opentelemetry.util.types import AnyValue
-
-_BATCH = 128
+_BATCH = 512
 _QUEUE = 2048
 _DELAY_MS = 5000
-_SAMPLERS = [prefix + name for prefix in ("", "parentbased_") for name in ("always_on", "always_off", "traceidratio")]
+_TIMEOUT_S = 10.0
+_ENDPOINT = "http://localhost:4318"
 _PROTOCOL = "http/protobuf"
 
 _log = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Makes spans and sends them: ``requests`` asks the sampler, ``recorded`` is for what a sampled request makes."""
+    """Decides which traces are recorded, and takes their spans to the collector."""
 
     def __init__(self) -> None:
         """Raises ValueError for a variable that can't be used."""
         _check()
         SdkLog(secrets_of(_variable)).take_over()
-        exports = _variable("OTEL_TRACES_EXPORTER") != "none"
-        resource = _resource()
-        self._queue: SpanQueue | None = None
-        if exports:
-            batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH), _number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE))
-            self._queue = SpanQueue(
-                OTLPSpanExporter(),
-                _number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE),
-                batch,
-                _number("OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1000,
-            )
-        self.requests: Tracer = self._tracer(TracerProvider(resource=resource, shutdown_on_exit=False))
-        always = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-        self.recorded: Tracer = self._tracer(always)
+        self._samples = sampler(_variable("OTEL_TRACES_SAMPLER"), _variable("OTEL_TRACES_SAMPLER_ARG"))
+        limits = SpanLimits()
+        self._most_attributes = limits.max_span_attributes
+        self.most_events = limits.max_events
+        self.attributes = Attributes(limits)
+        self._queue: SpanQueue[bytes] | None = None
+        if _variable("OTEL_TRACES_EXPORTER") != "none":
+            longest = _number("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE)
+            batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH), longest)
+            self._queue = SpanQueue(_collector(), longest, batch, _number("OTEL_BSP_SCHEDULE_DELAY", _DELAY_MS) / 1000)
 
-    def _tracer(self, provider: TracerProvider) -> Tracer:
+    def begin(self, parent: Place | None) -> Place:
+        """A request's span: sampled or not."""
+        trace_id = new_trace_id() if parent is None else parent.trace_id
+        flags = (RANDOM if parent is None else parent.flags & RANDOM) | self._samples(parent, trace_id)
+        return Place(trace_id, new_span_id(), flags, "" if parent is None else parent.state)
+
+    def begin_recorded(self) -> Place:
+        """The first span of a trace that is sampled in any case."""
+        return Place(new_trace_id(), new_span_id(), RANDOM | SAMPLED)
+
+    def export(self, span: Span) -> None:
+        """Send a span to the collector; it ends now unless it has."""
+        span.ended_ns = span.ended_ns or time.time_ns()
         if self._queue is not None:
-            provider.add_span_processor(self._queue)
-        return provider.get_tracer("request_callout", __version__)
+            self._queue.on_end(span.packed(self._most_attributes))
 
     def close(self) -> None:
         """Export what waits, for a moment at most."""
@@ -74,6 +82,29 @@ def _variable(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
+def _of_traces(name: str) -> str:
+    """A variable of the exporter: that for traces, else that for all signals."""
+    return _variable(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or _variable(f"OTEL_EXPORTER_OTLP_{name}")
+
+
+def _collector() -> Collector:
+    resource = _resource()
+    batches = Batches(resource.attributes, resource.schema_url, ("request_callout", __version__))
+    url = _variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not url:
+        url = f"{(_variable('OTEL_EXPORTER_OTLP_ENDPOINT') or _ENDPOINT).removesuffix('/')}/v1/traces"
+    certificate, key = _of_traces("CLIENT_CERTIFICATE"), _of_traces("CLIENT_KEY")
+    target = Target(
+        url,
+        parse_env_headers(_of_traces("HEADERS"), liberal=True),
+        timeout_s=_seconds("TIMEOUT", _TIMEOUT_S),
+        compression=_of_traces("COMPRESSION").lower() or "none",
+        verify=_of_traces("CERTIFICATE") or True,
+        certificate=(certificate, key) if certificate and key else certificate or None,
+    )
+    return Collector(target, batches)
+
+
 def _resource() -> Resource:
     """What the spans come from: this service, unless the variables say otherwise, and each worker of its own."""
     found = Resource.create()
@@ -81,22 +112,7 @@ def _resource() -> Resource:
     own = {name: value for name, value in own.items() if name not in found.attributes}
     if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
         own["service.name"] = "request-callout"
-    merged = found.merge(Resource(own))
-    return _OneResource(dict(merged.attributes), merged.schema_url)
-
-
-class _OneResource(Resource):
-    """A resource whose hash is worked out once: that of every span is asked for when a batch is packed."""
-
-    def __init__(self, attributes: dict[str, AnyValue], schema_url: str) -> None:
-        super().__init__(attributes, schema_url)
-        self._hash = super().__hash__()
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or super().__eq__(other)
+    return found.merge(Resource(own))
 
 
 def _check() -> None:
@@ -114,21 +130,8 @@ def _check() -> None:
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         if any("=" not in pair for pair in _variable(name).split(",") if pair.strip()):
             raise ValueError(f"{name} must be NAME=VALUE, or several of these with commas between")
-    _check_sampler()
-
-
-def _check_sampler() -> None:
-    sampler = _variable("OTEL_TRACES_SAMPLER").lower()
-    if sampler and sampler not in _SAMPLERS:
-        raise ValueError(f"OTEL_TRACES_SAMPLER is {sampler!r}; it may be one of {', '.join(_SAMPLERS)}")
-    if sampler.endswith("traceidratio"):
-        given = _variable("OTEL_TRACES_SAMPLER_ARG")
-        try:
-            share = float(given or 1)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise ValueError(f"OTEL_TRACES_SAMPLER_ARG is {given!r}; it must be a number from 0 to 1")
+    if _of_traces("COMPRESSION").lower() not in ("", *COMPRESSIONS):
+        raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is none of {', '.join(COMPRESSIONS)}")
 
 
 def _is_http(url: str) -> bool:
@@ -146,3 +149,14 @@ def _number(name: str, default: int) -> int:
     if not given.isascii() or not given.isdigit() or int(given) == 0:
         raise ValueError(f"{name} is {given!r}; it must be a whole number above 0")
     return int(given)
+
+
+def _seconds(name: str, default: float) -> float:
+    given = _of_traces(name)
+    try:
+        seconds = float(given or default)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"OTEL_EXPORTER_OTLP_{name} is {given!r}; it must be a number of seconds above 0")
+    return seconds

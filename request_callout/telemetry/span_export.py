@@ -1,9 +1,8 @@
 """Spans on their way to a collector (OTLP over HTTP): a queue of bounded length, and a greenlet that empties it.
 
 OpenTelemetry's own batch processor does this with threads of its own; here nothing may hold up the loop that requests
-run on. So batches are small: one is encoded in a few milliseconds, during which nothing else happens. A request never
-waits: what finds the queue full is counted and dropped. What goes wrong is told once a minute, without the exporter's
-headers and credentials.
+run on. A request never waits: what finds the queue full is counted and dropped. What goes wrong is told once a minute,
+without the exporter's headers and credentials.
 """
 
 from __future__ import annotations
@@ -11,37 +10,50 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import gevent
 from gevent.event import Event
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from request_callout.engine.occasional import Occasional
 
 LONGEST_FLUSH_S = 1.5
 """How long the end of a worker may take for what is still in the queue; the supervisor grants 2 seconds."""
 
+Packed = TypeVar("Packed")
+Exported = TypeVar("Exported", contravariant=True)  # noqa: PLC0105
+
 _log = logging.getLogger(__name__)
 
 
-class SpanQueue(SpanProcessor):
+class Exporter(Protocol[Exported]):
+    """Takes batches to where they are wanted."""
+
+    def export(self, spans: Sequence[Exported]) -> SpanExportResult:
+        """Bring a batch away; may wait."""
+
+    def shutdown(self) -> None:
+        """Nothing follows."""
+
+
+class SpanQueue(Generic[Packed]):
     """Takes spans that have ended and exports them: a full batch at once, any other after ``delay_s``."""
 
-    def __init__(self, exporter: SpanExporter, longest: int, batch: int, delay_s: float) -> None:
+    def __init__(self, exporter: Exporter[Packed], longest: int, batch: int, delay_s: float) -> None:
         self._exporter = exporter
         self._longest = longest
         self._batch = batch
         self._delay_s = delay_s
-        self._waiting: deque[ReadableSpan] = deque()
+        self._waiting: deque[Packed] = deque()
         self._wake = Event()
         self._closing = False
         self._lost = 0
         self._lines = Occasional()
         self._worker: gevent.Greenlet[[], None] | None = None
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: Packed) -> None:
         """Queue a span."""
         waiting = self._waiting
         if len(waiting) >= self._longest:
@@ -70,10 +82,6 @@ class SpanQueue(SpanProcessor):
         if self._waiting:
             _log.warning("ended with %d spans that could not be exported", len(self._waiting))
         self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Not needed: see ``shutdown``."""
-        return not self._waiting
 
     def _run(self) -> None:
         while True:

@@ -1,9 +1,8 @@
 """Spans of OpenTelemetry: one for each request, and one for each attempt of a callout, sent to a collector by OTLP.
 
 A request's span is a child of the trace that the client's request came with, and every attempt tells its callee of its
-own. Attributes follow the semantic conventions for HTTP clients; what they do not know is under ``request_callout.``.
-A callout that made no attempt (skipped, from the cache, refused) is an event of the request's span. A refresh in the
-background has a trace of its own, linked to the request's. What is not sampled is only propagated.
+own. A callout that made no attempt (skipped, from the cache, refused) is an event of the request's span. A refresh in
+the background has a trace of its own, linked to the request's. What is not sampled is only propagated.
 
 To be imported where spans are wanted only: everything of OpenTelemetry comes with it.
 """
@@ -12,40 +11,30 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, set_span_in_context
-
-from request_callout.engine.client import Part
-from request_callout.engine.record import ElementsRecord
-from request_callout.engine.sharing import shown_url
+from request_callout.engine.client import REQUEST_ID, ROUTE, Part
+from request_callout.telemetry import otlp
 from request_callout.telemetry.otel_settings import Tracing, is_disabled
-from request_callout.telemetry.propagation import Propagation
+from request_callout.telemetry.otlp import Span
+from request_callout.telemetry.propagation import Fields, Place, Propagation, Tell, new_span_id
+from request_callout.telemetry.span_attributes import METHODS, Attributes
 from request_callout.transport import IncomingResponse, TransportError
-from request_callout.transport.url import parse_url
 
 if TYPE_CHECKING:
     from request_callout.engine.answer import Answer
     from request_callout.engine.call import Call
+    from request_callout.engine.kong import Call as KongCall
     from request_callout.engine.observing import ObservedAttempt, ObservedRequest, Observer
     from request_callout.engine.run import Run
     from request_callout.transport import OutgoingRequest
-
-Attributes: TypeAlias = "dict[str, str | int | float | bool]"
 
 REQUEST = "request-callout"
 REFRESH = "request-callout refresh"
 """Names of spans; that of an attempt is its method and the callout."""
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
-_ERROR = StatusCode.ERROR
 _FIRST_ERROR = 400
-_LONGEST_URL = 2048
 _FAILURES = frozenset({"failed", "refused", "script_error", "error"})
 
 
@@ -60,62 +49,46 @@ def spans() -> Observer | None:
 class Spans:
     """Follows all requests of a process with spans."""
 
-    reads: tuple[Part, ...] = ("headers", "request_id", "route")
+    reads: tuple[Part, ...] = ("headers",)
 
     def __init__(self) -> None:
-        self._propagation = Propagation()
-        self._tracing = Tracing()
+        self.propagation = Propagation()
+        self.tracing = Tracing()
 
     def begin(self, run: Run) -> ObservedRequest | None:
-        """Start a request's span, or that of a refresh."""
+        """Begin a request's span, or that of a refresh."""
         if run.origin is not None:
             return self._refresh(run, run.origin)
         client = run.client
-        parent, formats = self._propagation.extract(client.headers if client.has("headers") else {})
-        began_ns = time.time_ns() - int((time.monotonic() - run.started_at) * 1e9)
-        span = self._tracing.requests.start_span(REQUEST, parent, start_time=began_ns)
-        passed_on = _PassedOn(self._propagation, set_span_in_context(span, parent), formats)
-        if not span.is_recording():
-            return _Unrecorded(passed_on)
-        return _Recorded(run, span, self._tracing.recorded, passed_on)
+        parent, tell = self.propagation.extract(client.headers if client.has("headers") else {})
+        place = self.tracing.begin(parent)
+        if not place.is_sampled:
+            return _Unrecorded(self.propagation, tell(place))
+        return _Recorded(self, run, place, parent, tell)
 
     def _refresh(self, run: Run, origin: Run) -> ObservedRequest | None:
         """The refresh of a recorded request is recorded, whatever the sampler says of a new trace; no other is."""
         request = next((one for one in origin.observed if isinstance(one, (_Recorded, _Unrecorded))), None)
         if not isinstance(request, _Recorded):
             return request
-        tracer = self._tracing.recorded
-        span = tracer.start_span(REFRESH, Context(), links=(Link(request.span.get_span_context()),))
-        passed_on = replace(request.passed_on, context=set_span_in_context(span, Context()))
-        return _Recorded(run, span, tracer, passed_on)
+        return _Recorded(self, run, self.tracing.begin_recorded(), None, request.tell, request)
 
     def close(self) -> None:
         """Export what waits, for a moment at most."""
-        self._tracing.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _PassedOn:
-    """What callees are told: of ``context``, in these formats."""
-
-    propagation: Propagation
-    context: Context
-    formats: Sequence[TextMapPropagator]
-
-    def tell(self, request: OutgoingRequest, context: Context) -> None:
-        request.headers = self.propagation.added(request.headers, context, self.formats)
+        self.tracing.close()
 
 
 class _Unrecorded:
     """A request that is not sampled: its callees are told so, and nothing is kept of it."""
 
-    __slots__ = ("_passed_on",)
+    __slots__ = ("_propagation", "_told")
 
-    def __init__(self, passed_on: _PassedOn) -> None:
-        self._passed_on = passed_on
+    def __init__(self, propagation: Propagation, told: Fields) -> None:
+        self._propagation = propagation
+        self._told = told
 
     def attempt(self, call: Call, request: OutgoingRequest) -> ObservedAttempt:
-        self._passed_on.tell(request, self._passed_on.context)
+        request.headers = self._propagation.added(request.headers, self._told)
         return _UNRECORDED
 
     def callout(self, call: Call) -> None:
@@ -135,144 +108,142 @@ class _UnrecordedAttempt:
 _UNRECORDED = _UnrecordedAttempt()
 
 
+class _Identity:
+    """What Kong calls a request: known after its end, since to ask before would take a way to Kong and back."""
+
+    __slots__ = ("_attributes", "_found", "_waiting")
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+        self._found: list[bytes] | None = None
+        self._waiting: list[Callable[[list[bytes]], None]] = []
+
+    def wait(self, told: Callable[[list[bytes]], None]) -> None:
+        """Be told the attributes as soon as they are known."""
+        if self._found is None:
+            self._waiting.append(told)
+        else:
+            told(self._found)
+
+    def ask(self, run: Run) -> None:
+        """Ask Kong for what has not been read; it answers along with what the request sends last."""
+        found: list[bytes] = []
+
+        def identified(request_id: Any) -> None:
+            found.extend(self._attributes.of_request_id(request_id))
+            self._found = found
+            for told in self._waiting:
+                told(found)
+            self._waiting.clear()
+
+        _ask(run, "route", ROUTE, lambda route: found.extend(self._attributes.of_route(route)))
+        _ask(run, "request_id", REQUEST_ID, identified)
+
+
+def _ask(run: Run, part: Part, call: KongCall, told: Callable[[Any], None]) -> None:
+    if run.client.has(part):
+        told(run.client.part(part))
+        return
+    try:
+        run.kong.ask(call, told)
+    except Exception:  # what the request itself has to say to Kong will meet the same
+        told(None)
+
+
 class _Recorded:
     """A request that is sampled. Its attempts wait for what becomes of their callouts before they are exported."""
 
-    __slots__ = ("_attempts", "_error", "_made", "_run", "_tracer", "passed_on", "span")
+    __slots__ = ("_attempts", "_error", "_made", "_run", "_spans", "identity", "place", "span", "tell")
 
-    def __init__(self, run: Run, span: Span, tracer: Tracer, passed_on: _PassedOn) -> None:
-        self.span = span
-        self.passed_on = passed_on
+    def __init__(
+        self, spans: Spans, run: Run, place: Place, parent: Place | None, tell: Tell, origin: _Recorded | None = None
+    ) -> None:
+        self.place = place
+        self.tell = tell
+        self.span = Span(
+            *(place.trace_id, place.span_id, place.state, None if parent is None else parent.span_id),
+            otlp.named(REQUEST if origin is None else REFRESH, otlp.INTERNAL),
+            time.time_ns() - int((time.monotonic() - run.started_at) * 1e9),
+            has_remote_parent=parent is not None,
+        )
+        if origin is None:
+            self.identity = _Identity(spans.tracing.attributes)
+        else:
+            self.identity = origin.identity
+            self.span.links = otlp.link(origin.place.trace_id, origin.place.span_id)
+        self._spans = spans
         self._run = run
-        self._tracer = tracer
-        self._attempts: dict[Call, list[_Attempt]] = {}
+        self._attempts: dict[Call, list[Span]] = {}
         self._made = False
         self._error: str | None = None
 
     def attempt(self, call: Call, request: OutgoingRequest) -> ObservedAttempt:
-        context = self.passed_on.context
-        name = f"{request.method if request.method in _METHODS else 'HTTP'} {call.name}"
-        span = self._tracer.start_span(name, context, SpanKind.CLIENT)
-        self.passed_on.tell(request, set_span_in_context(span, context))
-        attempt = _Attempt(span, self._run, _of_attempt(call, request))
-        self._attempts.setdefault(call, []).append(attempt)
-        return attempt
+        trace_id, parent_id, flags, state = self.place
+        span_id = new_span_id()
+        name = f"{request.method if request.method in METHODS else 'HTTP'} {call.name}"
+        span = Span(trace_id, span_id, state, parent_id, otlp.named(name, otlp.CLIENT), time.time_ns())
+        span.attributes = self._spans.tracing.attributes.of_attempt(call, request)
+        self._attempts.setdefault(call, []).append(span)
+        told = self.tell(Place(trace_id, span_id, flags, state))
+        request.headers = self._spans.propagation.added(request.headers, told)
+        return _Attempt(span, self._run, self._spans.tracing.attributes)
 
     def callout(self, call: Call) -> None:
         self._made = True
-        attributes: Attributes = {"request_callout.result": call.result}
-        if call.cache is not None:
-            attributes["request_callout.cache"] = call.cache
+        tracing = self._spans.tracing
         attempts = self._attempts.pop(call, None)
-        if attempts is None:
-            self.span.add_event("callout", _of_callout(call) | attributes)
+        if attempts is not None:
+            result = tracing.attributes.of_result(call)
+            for span in attempts:
+                span.attributes += result
+                tracing.export(span)
+        elif tracing.most_events is None or len(self.span.events) < tracing.most_events:
+            self.span.events.append(tracing.attributes.event(call, time.time_ns()))
         else:
-            for attempt in attempts:
-                attempt.export(attributes)
+            self.span.dropped_events += 1
         if call.result in _FAILURES and self._error is None:
             self._error = call.result
 
     def end(self, answer: Answer | None) -> None:
+        tracing, run, span = self._spans.tracing, self._run, self.span
         for attempt in itertools.chain.from_iterable(self._attempts.values()):
-            attempt.export({})
-        if self._run.is_detached and not self._made:
-            return  # nothing was fetched: what is not ended is not exported
-        run, span = self._run, self.span
-        attributes = _of_request(run, answer)
+            tracing.export(attempt)
+        if run.is_detached and not self._made:
+            return  # nothing was fetched
+        span.ended_ns = time.time_ns()
+        span.attributes = tracing.attributes.of_request(run, answer)
         if run.failure is not None:
-            attributes["error.type"] = self._error or "error"
-            span.set_status(_ERROR, run.instance.redact(run.failure))
-        span.set_attributes(attributes)
-        span.end()
+            span.attributes.append(tracing.attributes.usual("error.type", self._error or "error"))
+            span.status = otlp.error(run.instance.redact(run.failure))
+        self.identity.wait(self._finish)
+        if not run.is_detached:
+            self.identity.ask(run)
+
+    def _finish(self, identity: list[bytes]) -> None:
+        self.span.attributes += identity
+        self._spans.tracing.export(self.span)
 
 
 class _Attempt:
-    """An attempt's span; what is known of it is set at once, in the end."""
+    """An attempt that is under way."""
 
-    __slots__ = ("_attributes", "_ended_ns", "_run", "_span")
+    __slots__ = ("_attributes", "_run", "_span")
 
     def __init__(self, span: Span, run: Run, attributes: Attributes) -> None:
         self._span = span
         self._run = run
         self._attributes = attributes
-        self._ended_ns: int | None = None
 
     def ended(self, outcome: IncomingResponse | TransportError | None) -> None:
-        self._ended_ns = time.time_ns()
-        attributes = self._attributes
+        span, usual = self._span, self._attributes.usual
+        span.ended_ns = time.time_ns()
         if outcome is None:
-            attributes["request_callout.given_up"] = True
+            span.attributes.append(usual("request_callout.given_up", True))
         elif isinstance(outcome, TransportError):
-            attributes["error.type"] = outcome.kind
-            self._span.set_status(_ERROR, self._run.instance.redact(str(outcome)))
+            span.attributes.append(usual("error.type", outcome.kind))
+            span.status = otlp.error(self._run.instance.redact(str(outcome)))
         else:
-            attributes["http.response.status_code"] = outcome.status
+            span.attributes.append(usual("http.response.status_code", outcome.status))
             if outcome.status >= _FIRST_ERROR:
-                attributes["error.type"] = str(outcome.status)
-                self._span.set_status(_ERROR)
-
-    def export(self, of_callout: Attributes) -> None:
-        """End the span as of when the attempt ended, with what became of its callout."""
-        self._span.set_attributes(self._attributes | of_callout)
-        self._span.end(self._ended_ns)
-
-
-def _of_request(run: Run, answer: Answer | None) -> Attributes:
-    client = run.client
-    attributes: Attributes = {"request_callout.plugin_id": run.instance.config.plugin_id}
-    if client.has("request_id") and client.part("request_id"):
-        attributes["kong.request.id"] = str(client.part("request_id"))
-    route = client.part("route") if client.has("route") else None
-    if isinstance(route, Mapping):
-        for key in ("id", "name"):
-            if route.get(key):
-                attributes[f"kong.route.{key}"] = str(route[key])
-    if answer is not None:
-        attributes["request_callout.answer_status_code"] = answer.status
-    return attributes
-
-
-def _of_callout(call: Call) -> Attributes:
-    attributes: Attributes = {"request_callout.callout": call.name}
-    if call.index is not None:
-        attributes["request_callout.index"] = call.index
-    kept = call.kept
-    if isinstance(kept, ElementsRecord):
-        attributes |= {"request_callout.items": len(kept.items), "request_callout.failed_items": kept.failed}
-    return attributes
-
-
-def _of_attempt(call: Call, request: OutgoingRequest) -> Attributes:
-    url = request.url
-    attributes: Attributes = dict((_of_kept_url if len(url) <= _LONGEST_URL else _of_url)(url))
-    attributes["url.full"] = call.run.instance.redact(str(attributes["url.full"]))[:_LONGEST_URL]
-    if request.method in _METHODS:
-        attributes["http.request.method"] = request.method
-    else:
-        attributes["http.request.method"] = "_OTHER"
-        attributes["http.request.method_original"] = call.run.instance.redact(request.method)
-    if call.attempts > 1:
-        attributes["http.request.resend_count"] = call.attempts - 1
-    attributes["request_callout.callout"] = call.name
-    if call.index is not None:
-        attributes["request_callout.index"] = call.index
-    return attributes
-
-
-def _of_url(url: str) -> Attributes:
-    """Of a URL: all but user info and the values of its query, which the conventions want redacted."""
-    shown, question, names = shown_url(url).partition("?")
-    redacted = "&".join(f"{name}=REDACTED" for name in names.split("&"))
-    attributes: Attributes = {"url.full": f"{shown}?{redacted}" if question else shown}
-    try:
-        target = parse_url(url)
-    except TransportError:  # what sending it will say too
-        return attributes
-    return attributes | {
-        "url.scheme": "https" if target.tls else "http",
-        "server.address": target.host,
-        "server.port": target.port,
-    }
-
-
-_of_kept_url = lru_cache(1024)(_of_url)
+                span.attributes.append(usual("error.type", str(outcome.status)))
+                span.status = otlp.error()

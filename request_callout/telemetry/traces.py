@@ -90,7 +90,7 @@ class TracedRequest:
         total_ms = self._ms()
         timing = server_timing(total_ms, map(_metric, self._run.calls))
         run = self._run
-        if self._watched is not None:
+        if self._watched is not None and run.kong is self._watched:
             run.kong = self._watched.kong
         if not run.is_detached:
             run.kong.write("kong.response.add_header", HEADER, timing)
