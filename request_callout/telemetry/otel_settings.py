@@ -130,8 +130,11 @@ def _check() -> None:
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         if any("=" not in pair for pair in _variable(name).split(",") if pair.strip()):
             raise ValueError(f"{name} must be NAME=VALUE, or several of these with commas between")
-    if _of_traces("COMPRESSION").lower() not in ("", *COMPRESSIONS):
-        raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION is none of {', '.join(COMPRESSIONS)}")
+    compression = _of_traces("COMPRESSION")
+    if compression.lower() not in ("", *COMPRESSIONS):
+        raise ValueError(
+            f"OTEL_EXPORTER_OTLP_COMPRESSION is {compression!r}; it may be one of {', '.join(COMPRESSIONS)}"
+        )
 
 
 def _is_http(url: str) -> bool:

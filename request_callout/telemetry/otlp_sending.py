@@ -30,7 +30,6 @@ COMPRESSIONS: Mapping[str, Callable[[bytes], bytes] | None] = {
 
 _HEADERS = {"Content-Type": "application/x-protobuf", "User-Agent": f"kong-request-callout/{__version__}"}
 _PASSING = frozenset({429, 502, 503, 504})
-_FIRST_PAUSE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -56,10 +55,11 @@ class _Failure:
 
 
 class Collector:
-    """Sends packed spans."""
+    """Sends packed spans; the pause before a further attempt is twice that before the last."""
 
-    def __init__(self, target: Target, batches: Batches) -> None:
+    def __init__(self, target: Target, batches: Batches, first_pause_s: float = 1.0) -> None:
         self._target = target
+        self._first_pause_s = first_pause_s
         self._batches = batches
         self._compress = COMPRESSIONS[target.compression]
         self._headers = {**_HEADERS, **target.headers}
@@ -74,7 +74,7 @@ class Collector:
         if self._compress is not None:
             data = self._compress(data)
         deadline = time.monotonic() + self._target.timeout_s
-        pause_s = _FIRST_PAUSE_S
+        pause_s = self._first_pause_s
         while True:
             failure = self._post(data, deadline - time.monotonic())
             if failure is None:

@@ -109,6 +109,16 @@ def test_an_answer_that_was_asked_for_is_no_error(traced: Traced) -> None:
     assert (request.status, request.attributes["request_callout.answer_status_code"]) == (OK, 418)
 
 
+@pytest.mark.parametrize("upstream", [{}, {"respond": {"status": 418}}], ids=["proxied", "answered"])
+def test_the_ids_of_kong_are_there_however_a_request_ends(traced: Traced, upstream: dict[str, Any]) -> None:
+    """What Kong calls the request and its route is told, whoever answers the client, also when asked again."""
+    traced.site.configure([callout("a", "/a")], upstream=upstream)
+    ids = {traced.get().header("X-Kong-Request-Id") for _ in range(3)}
+    requests = [span for span in traced.spans(requests=3) if span.kind == INTERNAL]
+    assert {span.attributes["kong.request.id"] for span in requests} == ids
+    assert {span.attributes["kong.route.name"] for span in requests} == {traced.site.path[1:]}
+
+
 def test_no_connection_is_told_by_its_kind(traced: Traced) -> None:
     """What ends an attempt without a response is one of few words."""
     port = dead_port()
@@ -223,6 +233,11 @@ def test_a_refresh_has_a_trace_of_its_own_that_is_linked(traced: Traced, callee:
     spans = traced.collector.wait_for(lambda all: any(span.name == "request-callout refresh" for span in linked(all)))
     refresh = next(span for span in linked(spans) if span.name == "request-callout refresh")
     assert (refresh.parent, refresh.links[0][0]) == ("", traced.trace)
+    began = next(span for span in spans if span.id == refresh.links[0][1])
+    told_by_kong = {"kong.request.id", "kong.route.id", "kong.route.name"}
+    assert {one: refresh.attributes[one] for one in told_by_kong} == {
+        one: began.attributes[one] for one in told_by_kong
+    }
     assert refresh.links[0][1] in {span.id for span in spans if span.trace == traced.trace}
     (attempt,) = [span for span in spans if span.parent == refresh.id]
     told = callee.received()[1].header("traceparent") or ""

@@ -185,6 +185,10 @@ def test_a_batch_that_is_not_full_waits_for_the_delay() -> None:
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "whole number above 0"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,SECRETKEY", "must be NAME=VALUE"),
         ("OTEL_PROPAGATORS", "pigeon", "pigeon not found"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "may be one of none, gzip, deflate"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "a number of seconds above 0"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "few", "must be a non-negative integer"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-1", "must be a non-negative integer"),
     ],
 )
 def test_a_wrong_variable_is_refused_at_the_start(

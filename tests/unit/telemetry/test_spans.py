@@ -1,0 +1,66 @@
+"""Spans at the edges of a request's life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from request_callout.config.settings import Settings
+from request_callout.engine import Engine
+from request_callout.engine.kong import Call, ConnectionLost
+from request_callout.telemetry.otlp import Span
+from request_callout.telemetry.span_export import SdkLog
+from request_callout.telemetry.spans import Spans
+from tests.unit.engine.kong_double import KongDouble
+
+
+class Gone(KongDouble):
+    """A Kong that is there for the first exchange only: what is asked later is never answered."""
+
+    def read(self, calls: Sequence[Call]) -> list[Any]:
+        if self.exchanges:
+            raise ConnectionLost("gone")
+        return super().read(calls)
+
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        self.log.append(call)
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, list[Span]]:
+    """An engine that records spans, and what it would have sent."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setattr(SdkLog, "take_over", lambda self: None)
+    spans = Spans()
+    found: list[Span] = []
+    monkeypatch.setattr(spans.tracing, "export", found.append)
+    return Engine(Settings(), observers=[spans]), found
+
+
+def test_a_request_that_ends_inside_kong_has_its_span(exported: tuple[Engine, list[Span]]) -> None:
+    """It is told as failed, without what only Kong could have said."""
+    engine, found = exported
+    upstream = {"by_lua": "kong.request.get_header('a')"}
+    with pytest.raises(ConnectionLost):
+        engine.instance({"__plugin_id": "p", "callouts": [], "upstream": upstream}).access(Gone())
+    (span,) = found
+    assert b"the request ended inside Kong" in span.status
+    assert [b"kong.request.id" in one for one in span.attributes] == [False, False]
+
+
+def test_what_is_not_sampled_asks_kong_for_the_headers_only(
+    exported: tuple[Engine, list[Span]],
+) -> None:
+    """Nothing but the headers is needed to pass a trace on; a request that is recorded asks for the rest at its end."""
+    engine, found = exported
+    instance = engine.instance({"__plugin_id": "p", "callouts": []})
+    asked = {}
+    for flags in ("00", "01"):
+        kong = KongDouble(kong__request__get_headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-{flags}"})
+        instance.access(kong)
+        asked[flags] = (kong.exchanges, [name for name, _ in kong.log if ".get_" in name])
+    assert asked["00"] == (1, ["kong.request.get_headers"])
+    assert asked["01"] == (1, ["kong.request.get_headers", "kong.router.get_route", "kong.nginx.get_var"])
+    assert len(found) == 1

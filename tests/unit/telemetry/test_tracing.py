@@ -1,0 +1,111 @@
+"""Which trace a request belongs to and whether it is recorded, against what OpenTelemetry's SDK says of the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.context import Context
+from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from request_callout.telemetry.propagation import SAMPLED, Place, Propagation, new_trace_id
+from request_callout.telemetry.sampling import sampler
+
+W3C = TraceContextTextMapPropagator()
+HEX = "0123456789abcdef"
+
+
+def hex_of(length: int) -> st.SearchStrategy[str]:
+    usual = st.text(HEX, min_size=length, max_size=length)
+    return st.one_of(usual, usual, st.just("0" * length), st.text(f"{HEX}AF-g", max_size=length + 2))
+
+
+TRACEPARENTS = st.builds(
+    "{}{}-{}-{}-{}{}".format,
+    st.sampled_from(["", "", " ", "\t"]),
+    st.sampled_from(["00", "00", "00", "01", "cc", "ff", "0", ""]),
+    hex_of(32),
+    hex_of(16),
+    hex_of(2),
+    st.sampled_from(["", "", "", " ", "-", "-more", " -", "x" * 500]),
+)
+TRACESTATES = st.one_of(st.none(), st.sampled_from(["a=1", "a=1,b=2", "a=1,a=2", "=", "x" * 600, "a=" + "y" * 500]))
+PLACES = st.builds(
+    lambda trace, span, flags: Place(trace, span, flags),
+    st.binary(min_size=16, max_size=16).filter(any),
+    st.binary(min_size=8, max_size=8).filter(any),
+    st.integers(0, 3),
+)
+
+
+def known(place: Place) -> SpanContext:
+    trace, span = int.from_bytes(place.trace_id, "big"), int.from_bytes(place.span_id, "big")
+    return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(place.flags))
+
+
+def within(place: Place | None) -> Context:
+    return Context() if place is None else set_span_in_context(NonRecordingSpan(known(place)), Context())
+
+
+@given(TRACEPARENTS, TRACESTATES)
+def test_a_traceparent_is_read_as_opentelemetry_does(traceparent: str, tracestate: str | None) -> None:
+    """The same trace, span, flags and state, or none, whatever stands in the headers."""
+    headers = {"traceparent": traceparent} | ({} if tracestate is None else {"tracestate": tracestate})
+    expected = get_current_span(W3C.extract(headers, Context())).get_span_context()
+    place, tell = Propagation().extract(headers)
+    if not expected.is_valid:
+        assert place is None
+        return
+    assert place is not None
+    assert known(place)[:2] == expected[:2]
+    assert place.flags == expected.trace_flags
+    told: dict[str, str] = {}
+    W3C.inject(told, set_span_in_context(NonRecordingSpan(expected), Context()))
+    assert dict(tell(place)) == told
+
+
+@pytest.mark.parametrize(
+    ("headers", "formats"),
+    [
+        ({}, [W3C]),
+        ({"b3": "0"}, [W3C, B3SingleFormat()]),
+        ({"x-b3-sampled": "0"}, [W3C, B3MultiFormat()]),
+    ],
+    ids=["w3c", "b3", "b3multi"],
+)
+@given(place=PLACES)
+def test_callees_are_told_as_opentelemetry_does(headers: dict[str, str], formats: list[object], place: Place) -> None:
+    """In each format that a request may come in, the headers are those of OpenTelemetry's propagators."""
+    told: dict[str, str] = {}
+    CompositePropagator(formats).inject(told, within(place))  # type: ignore[arg-type]
+    _, tell = Propagation().extract(headers)
+    assert dict(tell(place)) == told
+
+
+@pytest.mark.parametrize("prefix", ["", "parentbased_"])
+@pytest.mark.parametrize("name", ["always_on", "always_off", "traceidratio"])
+@given(parent=st.one_of(st.none(), PLACES), share=st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+def test_the_decision_is_that_of_opentelemetry(prefix: str, name: str, parent: Place | None, share: float) -> None:
+    """For every sampler there is, a trace is recorded if and only if the SDK would."""
+    root: sampling.Sampler = {
+        "always_on": sampling.ALWAYS_ON,
+        "always_off": sampling.ALWAYS_OFF,
+        "traceidratio": sampling.TraceIdRatioBased(share),
+    }[name]
+    theirs = sampling.ParentBased(root) if prefix else root
+    trace_id = new_trace_id() if parent is None else parent.trace_id
+    decision = theirs.should_sample(within(parent), int.from_bytes(trace_id, "big"), "request").decision
+    assert sampler(prefix + name, str(share))(parent, trace_id) == (
+        0 if decision is sampling.Decision.DROP else SAMPLED
+    )
+
+
+@given(parent=st.one_of(st.none(), PLACES))
+def test_the_default_is_that_of_opentelemetry(parent: Place | None) -> None:
+    """Without the variable, the client decides, and what has no trace yet is recorded."""
+    decision = TracerProvider().sampler.should_sample(within(parent), 1, "request").decision
+    assert sampler("", "")(parent, b"1" * 16) == (0 if decision is sampling.Decision.DROP else SAMPLED)
