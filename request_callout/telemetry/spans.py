@@ -127,17 +127,18 @@ class _Identity:
 
     def ask(self, run: Run) -> None:
         """Ask Kong for what has not been read; it answers along with what the request sends last."""
-        found: list[bytes] = []
+        found: list[list[bytes]] = []
 
-        def identified(request_id: Any) -> None:
-            found.extend(self._attributes.of_request_id(request_id))
-            self._found = found
-            for told in self._waiting:
-                told(found)
-            self._waiting.clear()
+        def told(attributes: list[bytes]) -> None:
+            found.append(attributes)
+            if len(found) == 2:  # in whatever order
+                self._found = found[0] + found[1]
+                for one in self._waiting:
+                    one(self._found)
+                self._waiting.clear()
 
-        _ask(run, "route", ROUTE, lambda route: found.extend(self._attributes.of_route(route)))
-        _ask(run, "request_id", REQUEST_ID, identified)
+        _ask(run, "route", ROUTE, lambda route: told(self._attributes.of_route(route)))
+        _ask(run, "request_id", REQUEST_ID, lambda request_id: told(self._attributes.of_request_id(request_id)))
 
 
 def _ask(run: Run, part: Part, call: KongCall, told: Callable[[Any], None]) -> None:

@@ -109,10 +109,10 @@ def test_an_answer_that_was_asked_for_is_no_error(traced: Traced) -> None:
     assert (request.status, request.attributes["request_callout.answer_status_code"]) == (OK, 418)
 
 
-@pytest.mark.parametrize("upstream", [{}, {"respond": {"status": 418}}], ids=["proxied", "answered"])
-def test_the_ids_of_kong_are_there_however_a_request_ends(traced: Traced, upstream: dict[str, Any]) -> None:
+@pytest.mark.parametrize("ending", [{}, {"respond": {"status": 418}}], ids=["proxied", "answered"])
+def test_the_ids_of_kong_are_there_however_a_request_ends(traced: Traced, ending: dict[str, Any]) -> None:
     """What Kong calls the request and its route is told, whoever answers the client, also when asked again."""
-    traced.site.configure([callout("a", "/a")], upstream=upstream)
+    traced.site.configure([callout("a", "/a")], upstream=ending)
     ids = {traced.get().header("X-Kong-Request-Id") for _ in range(3)}
     requests = [span for span in traced.spans(requests=3) if span.kind == INTERNAL]
     assert {span.attributes["kong.request.id"] for span in requests} == ids

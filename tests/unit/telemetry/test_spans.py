@@ -9,6 +9,7 @@ import pytest
 
 from request_callout.config.settings import Settings
 from request_callout.engine import Engine
+from request_callout.engine.client import Part
 from request_callout.engine.kong import Call, ConnectionLost
 from request_callout.telemetry.otlp import Span
 from request_callout.telemetry.span_export import SdkLog
@@ -26,6 +27,22 @@ class Gone(KongDouble):
 
     def ask(self, call: Call, told: Callable[[Any], None]) -> None:
         self.log.append(call)
+
+
+class Late(KongDouble):
+    """A Kong that answers what it is asked when the event is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: list[tuple[Call, Callable[[Any], None]]] = []
+
+    def ask(self, call: Call, told: Callable[[Any], None]) -> None:
+        self.log.append(call)
+        self._asked.append((call, told))
+
+    def tell(self) -> None:
+        for call, told in self._asked:
+            told(self._reply(call))
 
 
 @pytest.fixture
@@ -64,3 +81,19 @@ def test_what_is_not_sampled_asks_kong_for_the_headers_only(
     assert asked["00"] == (1, ["kong.request.get_headers"])
     assert asked["01"] == (1, ["kong.request.get_headers", "kong.router.get_route", "kong.nginx.get_var"])
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("known", [(), ("request_id",), ("route",), ("route", "request_id")])
+def test_what_was_read_for_something_else_is_not_asked_again(
+    exported: tuple[Engine, list[Span]], monkeypatch: pytest.MonkeyPatch, known: tuple[Part, ...]
+) -> None:
+    """Whichever of route and id is known before the end, and however late the other comes, the span has both, once."""
+    engine, found = exported
+    monkeypatch.setattr(Spans, "reads", ("headers", *known))
+    kong = Late()
+    engine.instance({"__plugin_id": "p", "callouts": []}).access(kong)
+    kong.tell()
+    (span,) = found
+    joined = b"".join(span.attributes)
+    assert (joined.count(b"kong.request.id"), joined.count(b"kong.route.id")) == (1, 1)
+    assert len([name for name, _ in kong.log if name == "kong.router.get_route"]) == 1
