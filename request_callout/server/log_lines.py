@@ -18,6 +18,7 @@ Format = Literal["text", "json"]
 _MAX_LENGTH = 4096
 _MAX_TRACEBACK = 16 * 1024
 _IN_TEXT = ("route", "plugin", "result")
+_encode = json.JSONEncoder(default=str).encode  # ``dumps`` would make one for every line
 
 
 class LineFormatter(logging.Formatter):
@@ -93,7 +94,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             told["traceback"] = _bounded(self.formatException(record.exc_info), _MAX_TRACEBACK)
         # ASCII only: no reader takes anything in it for the end of the line, and text that is no Unicode is told too.
-        return json.dumps(told, default=str)
+        return _encode(told)
 
 
 def formatter(style: Format, process_name: str | None = None) -> logging.Formatter:
