@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import gevent
 import requests
 from opentelemetry.sdk.trace.export import SpanExportResult
+from urllib3.exceptions import HTTPError
 
 from request_callout import __version__
 from request_callout.engine.occasional import Occasional
@@ -29,6 +30,7 @@ COMPRESSIONS: Mapping[str, Callable[[bytes], bytes] | None] = {
 }
 
 _HEADERS = {"Content-Type": "application/x-protobuf", "User-Agent": f"kong-request-callout/{__version__}"}
+_MOST_OF_AN_ANSWER = 65536
 _PASSING = frozenset({429, 502, 503, 504})
 _log = logging.getLogger(__name__)
 
@@ -95,16 +97,21 @@ class Collector:
         """Try once; None: it got there."""
         target = self._target
         try:
-            answer = self._session.post(
-                target.url,
-                data,
-                headers=self._headers,
-                timeout=timeout_s,
-                allow_redirects=False,
-                verify=target.verify,
-                cert=target.certificate,
-            )
-        except (requests.RequestException, OSError) as error:
+            # The one of requests is for each piece that comes; what is no collector may send pieces without end.
+            with gevent.Timeout(timeout_s, requests.Timeout):
+                answer = self._session.post(
+                    target.url,
+                    data,
+                    headers=self._headers,
+                    timeout=timeout_s,
+                    allow_redirects=False,
+                    verify=target.verify,
+                    cert=target.certificate,
+                    stream=True,
+                )
+                with answer:
+                    answer.raw.read(_MOST_OF_AN_ANSWER)  # to the end, as a rule: the connection is kept then
+        except (requests.RequestException, HTTPError, OSError) as error:
             may_pass = isinstance(error, (requests.ConnectionError, requests.Timeout))
             return _Failure(type(error).__name__, may_pass=may_pass)
         if 200 <= answer.status_code < 300:

@@ -61,3 +61,11 @@ def test_there_is_no_further_attempt_than_there_is_time_for(callee: Callee) -> N
     callee.on("/v1/traces", Reply(503, headers=(("Retry-After", "60"),)))
     assert Collector(target(callee), BATCHES).export([SPAN]) is FAILED
     assert len(callee.received()) == 1
+
+
+def test_of_an_answer_without_end_only_the_beginning_is_read(callee: Callee) -> None:
+    """What is no collector, but a stream, can't fill the memory: the status is all that is wanted."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"
+    callee.on("/v1/traces", Reply(raw=head + b"x" * (1 << 20)))
+    assert Collector(target(callee, timeout_s=1.0), BATCHES).export([SPAN]) is DONE
+    assert len(callee.received()) == 1
