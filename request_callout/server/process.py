@@ -50,14 +50,6 @@ class _Output(logging.Handler):
         text = "lines of this process's log that are lost: %d; who reads its standard error is too slow, or has no room"
         return self._line(logging.LogRecord(__name__, logging.WARNING, "", 0, text, (count,), None))
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Write a record without a lock: one write is one line, and nothing on the way to it waits."""
-        self.emit(record)
-        return True
-
-    def flush(self) -> None:
-        """Standard error keeps no line back."""
-
 
 def set_up_logging(level: str, style: Format = "text") -> None:
     """Send log lines of this process, and of those it forks, to standard error."""
