@@ -26,6 +26,9 @@ class Part:
 def show(part: Part) -> None:
     """Print a part."""
     console = Console(highlight=False, width=140)
+    if not part.rows:
+        console.print(f"{part.title}\n{part.note}")
+        return
     columns = list(dict.fromkeys(name for figures in part.rows.values() for name in figures))
     table = Table(title=part.title, title_justify="left", title_style="bold")
     table.add_column("")
