@@ -148,8 +148,9 @@ def test_scripts_read_what_they_write(site: Site) -> None:
         "local function each() return function(_, last) if not last then return kong.request.get_method() end end end "
         "for m in each() do return {v = m} end",
         "local ok, v = xpcall(function() return kong.request.get_method() end, tostring) return {v = v}",
+        "local ok, v = xpcall(error, function() kong.log.info(1) return kong.request.get_method() end) return {v = v}",
     ],
-    ids=["pcall", "coroutine", "gsub", "sort", "ngx.re.gsub", "iterator", "xpcall"],
+    ids=["pcall", "coroutine", "gsub", "sort", "ngx.re.gsub", "iterator", "xpcall", "handler of xpcall"],
 )
 def test_pdk_calls_work_everywhere(site: Site, script: str) -> None:
     """PDK calls work in pcall, xpcall, iterators, the script's coroutines and the callbacks of gsub and sort."""

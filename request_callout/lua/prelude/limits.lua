@@ -7,7 +7,8 @@
 local raw_pcall, raw_xpcall, error, type, clock = pcall, xpcall, error, type, os.clock
 local create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
 local raw_running, status = coroutine.running, coroutine.status
-local getinfo, sethook, match, find, format = debug.getinfo, debug.sethook, string.match, string.find, string.format
+local getinfo, sethook, traceback = debug.getinfo, debug.sethook, debug.traceback
+local match, find, format = string.match, string.find, string.format
 local huge, tostring, gcinfo = math.huge, tostring, gcinfo
 
 -- The clock is read every thousand instructions; every two hundred once the state holds so much that there may be long
@@ -124,15 +125,33 @@ local function convert(f, value)
   return paid(rest, pcall(f, value))
 end
 
+local function traced(err)
+  if stopped or err == STOP or err == NO_MEMORY then
+    return err
+  end
+  return traceback(err, 2)
+end
+
+local function handled(handler, ok, ...)
+  if ok then
+    return true, ...
+  end
+  local succeeded, result = pcall(handler, (...))
+  if succeeded then
+    return false, result
+  end
+  return false, HANDLER_FAILED
+end
+
+-- A handler runs when the error has unwound the stack: where Lua would run it, it could make no PDK call, not even log.
+-- Only a traceback would show the difference, so that one is taken where the error is.
 local function xpcall(f, handler, ...)
-  return checked(raw_xpcall(f, function(err)
-    if stopped or err == STOP or err == NO_MEMORY then
-      return err
-    elseif type(err) == "string" and find(err, OVERFLOW, 1, true) then
-      left = left - OVERFLOW_PRICE
-    end
-    return handler(err)
-  end, ...))
+  if handler == traceback then
+    return checked(raw_xpcall(f, traced, ...))
+  elseif type(handler) ~= "function" then
+    return raw_xpcall(f, handler, ...)
+  end
+  return handled(handler, pcall(f, ...))
 end
 
 -- What a script's coroutine gave back; a PDK call is handed on outwards, and its result inwards.

@@ -104,6 +104,7 @@ def test_a_result_that_lua_cannot_hold_is_an_error_of_the_call() -> None:
 SCENES = {
     "pcall": "local ok, p = pcall(function() return P() end) return p",
     "xpcall": "local ok, p = xpcall(function(a) return P() .. a end, function(e) return e end, '') return p",
+    "handler of xpcall": "local ok, p = xpcall(error, function(e) return P() .. e.x end, {x = ''}) return p",
     "iterator": "for p in function(_, n) if not n then return P() end end do return p end",
     "coroutine": "local co = coroutine.create(function(a) local b = coroutine.yield(P() .. a) return b .. P() end) "
     "local _, one = coroutine.resume(co, '1') local _, two = coroutine.resume(co, '2') "
@@ -123,6 +124,34 @@ def test_pdk_calls_work_everywhere_in_a_script(scene: str) -> None:
     bench = Bench({"kong.request.get_path": "/p"})
     bench.host.shared["read_by_index"] = "/p"
     assert bench.result(f"local function P() return kong.request.get_path() end {scene}") == "/p"
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        ("xpcall(function(a) return a, 2 end, error, 1)", "true 1 2"),
+        ("xpcall(error, function(e) return e .. 'b', 'c' end, 'a')", "false ab"),
+        ("xpcall(error, function() end)", "false nil"),
+        ("xpcall(error, error)", "false error in error handling"),
+        ("(pcall(xpcall, error, 'x'))", "false"),
+        ("xpcall(error, function(e) local _, inner = pcall(error, 'b') return e .. inner end, 'a')", "false ab"),
+    ],
+)
+def test_xpcall_gives_what_lua_gives(call: str, given: str) -> None:
+    """All results of the function, or the one of its handler."""
+    text = "for i = 1, select('#', ...) do found[i] = tostring((select(i, ...))) end"
+    assert (
+        Bench().result(f"local found = {{}} (function(...) {text} end)({call}) return table.concat(found, ' ')")
+        == given
+    )
+
+
+def test_a_traceback_of_an_error_names_its_place() -> None:
+    """Where scripts have ``debug``, a traceback as handler is taken where the error is."""
+    script = (
+        "local function f() local function g() error('x') end g() end local _, v = xpcall(f, debug.traceback) return v"
+    )
+    assert "in function 'g'" in Bench(untrusted_lua="on").result(script)
 
 
 def test_coroutines_behave_as_in_lua() -> None:
