@@ -18,10 +18,12 @@ import zlib
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+_LAST_SECOND = calendar.timegm((9999, 12, 31, 23, 59, 59))
+
 _DATE_FORMS = (
     # RFC 9110's IMF-fixdate, RFC 850 and asctime(), section 5.6.7
-    re.compile(rb"^\s*[A-Za-z]*,\s*(?P<d>\d{1,2})\s+(?P<m>[A-Z][a-z]{2})\s+(?P<y>\d{4})\s+(?P<t>\d\d:\d\d:\d\d)"),
-    re.compile(rb"^\s*[A-Za-z]*,\s*(?P<d>\d{1,2})-(?P<m>[A-Z][a-z]{2})-(?P<y>\d{2})\s+(?P<t>\d\d:\d\d:\d\d)"),
+    re.compile(rb"^\s*[A-Za-z]*,\s*(?P<d>\d\d)\s+(?P<m>[A-Z][a-z]{2})\s+(?P<y>\d{4})\s+(?P<t>\d\d:\d\d:\d\d)"),
+    re.compile(rb"^\s*[A-Za-z]*,\s*(?P<d>\d\d)-(?P<m>[A-Z][a-z]{2})-(?P<y>\d{2})\s+(?P<t>\d\d:\d\d:\d\d)"),
     re.compile(rb"^\s*[A-Za-z]{3}\s+(?P<m>[A-Z][a-z]{2})\s+(?P<d>\d{1,2})\s+(?P<t>\d\d:\d\d:\d\d)\s+(?P<y>\d{4})"),
 )
 
@@ -88,21 +90,19 @@ def utctime() -> bytes:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()).encode()
 
 
-def http_time(at: float) -> bytes | None:
-    """A time in seconds as an HTTP header has it (RFC 9110, IMF-fixdate); None out of the calendar's range."""
+def http_time(at: float) -> bytes:
+    """A time in seconds as an HTTP header has it (RFC 9110, IMF-fixdate), from 1970 to 9999 as nginx bounds it."""
     return _formatted(at, " ", short_year=False)
 
 
-def cookie_time(at: float) -> bytes | None:
+def cookie_time(at: float) -> bytes:
     """A time in seconds as nginx writes it in cookies: dashes, and two digits for years up to 2037."""
     return _formatted(at, "-", short_year=True)
 
 
-def _formatted(at: float, separator: str, short_year: bool) -> bytes | None:
-    try:
-        moment = time.gmtime(int(at))
-    except (OverflowError, OSError, ValueError):
-        return None
+def _formatted(at: float, separator: str, short_year: bool) -> bytes:
+    # What is no 64-bit integer becomes a negative one, and those are 1970.
+    moment = time.gmtime(min(int(at), _LAST_SECOND) if 0 <= at < 2**63 else 0)
     year = f"{moment.tm_year % 100:02}" if short_year and moment.tm_year <= 2037 else f"{moment.tm_year:04}"
     date = separator.join((f"{moment.tm_mday:02}", _MONTHS[moment.tm_mon - 1], year))
     clock = f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"

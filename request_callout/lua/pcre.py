@@ -369,8 +369,9 @@ class _Translator(Characters):
                 return self._reference(number)
             if char in "89":
                 return literal(ord(char))
-        if char in "pP" and self.utf8:
-            return self.property_class(char)
+        if char in "pP":
+            members = self.property_members(char)
+            return f"[{members}]" if members else "(?!)"
         code = self.code(char)
         return literal(code)
 

@@ -7,6 +7,9 @@ What a class means is spelled out as hexadecimal codes, since the two dialects d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+
+import regex
 
 
 class PatternError(Exception):
@@ -78,7 +81,8 @@ class Characters:
             "X": r"\X" if self.utf8 else r"[\x00-\xff]",
         }.get(char)
 
-    def property_class(self, char: str) -> str:
+    def property_members(self, char: str) -> str:
+        r"""The members of the class that ``\p`` or ``\P`` stands for, maybe none; ``at`` is behind the letter."""
         source = self.source
         if source.startswith("{", self.at):
             end = source.find("}", self.at)
@@ -89,7 +93,11 @@ class Characters:
             self.at += 1
         if not name.lstrip("^").replace("_", "").replace("&", "").isalnum():
             raise PatternError("malformed \\P or \\p sequence", self.at)
-        return f"\\{char}{{{name}}}"
+        written = f"\\{char}{{{name}}}"
+        bytes_with = _bytes_with(written)
+        if bytes_with is None:
+            raise PatternError("unknown property after \\P or \\p", self.at)
+        return written if self.utf8 else bytes_with
 
     def code(self, char: str) -> int:
         """The character code of an escape that stands for one; ``at`` is behind ``char``."""
@@ -201,14 +209,24 @@ class Characters:
         if listed is not None:
             (nested if escaped.isupper() else members).append(f"[^{listed}]" if escaped.isupper() else listed)
             return None
-        if escaped in "pP" and self.utf8:
-            members.append(self.property_class(escaped))
+        if escaped in "pP":
+            members.append(self.property_members(escaped))
             return None
         if escaped in "NRXB":
             raise PatternError("escape sequence is invalid in character class", self.at)
         if escaped in "89":
             return ord(escaped)
         return self.code(escaped)
+
+
+@lru_cache(256)
+def _bytes_with(written: str) -> str | None:
+    """The bytes that have a property as Latin-1 characters, as members of a class; None for an unknown property."""
+    try:
+        has_it = regex.compile(written).match
+    except regex.error:
+        return None
+    return "".join(literal(code) for code in range(256) if has_it(chr(code)))
 
 
 def literal(code: int) -> str:

@@ -117,7 +117,7 @@ class Engine:
         except PatternError as error:
             near = pattern.decode("latin-1")
             at = f' at "{near[error.position :]}"' if error.position < len(near) else ""
-            self._problem = f'pcre_compile() failed: {error.message} in "{near}"{at}'.encode("latin-1", "replace")
+            self._problem = f'pcre2_compile() failed: {error.message} in "{near}"{at}'.encode("latin-1", "replace")
             return None
         return " ".join([str(compiled.groups), *(f"{number}:{name}" for number, name in compiled.names)]).encode()
 

@@ -50,6 +50,9 @@ local DEFAULTS = {
   keep_buffer = true, precision = 14, empty_as_object = true, array_with_mt = false, escape_slash = true,
 }
 
+-- Kong sets it for the module cjson.safe (kong/globalpatches.lua), not for cjson or new instances.
+local KONG_PRECISION = 16
+
 -- What encode and decode raise inside: a table, to tell it from errors that are none of theirs.
 local function fail(message)
   error({ json = message }, 0)
@@ -316,6 +319,9 @@ local function decoder(config)
 
   -- Numbers as C's strtod reads them: the longest prefix that is one.
   function number_at(at)
+    if byte(text, at) == 46 then
+      return nil
+    end
     local _, last = find(text, "^-?%d+%.?%d*[eE]?[-+]?%d*", at)
     if not config.decode_invalid_numbers then
       if not find(text, "^-?0[%dxX]", at) and last then
@@ -612,10 +618,14 @@ local function instance(safe, shared, config)
 end
 
 function new(safe, shared)
-  local config = { number_format = "%.14g", to_escape = '[%c"\\/]' }
+  local config = { to_escape = '[%c"\\/]' }
   for key, value in next, DEFAULTS do
     config[key] = value
   end
+  if safe and shared then
+    config.precision = KONG_PRECISION
+  end
+  config.number_format = "%." .. config.precision .. "g"
   return instance(safe, shared, config)
 end
 

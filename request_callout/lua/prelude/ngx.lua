@@ -156,13 +156,13 @@ function ngx.decode_args(...)
     error("expecting 1 or 2 arguments but seen " .. given, 2)
   end
   text = checked_string(text, 1, "decode_args")
-  if given == 2 then
+  if max == nil then
+    max = DEFAULT_MAX_ARGS
+  else
     max = tonumber(max)
     if not max then
       argument_error(2, "decode_args", "number expected, got " .. type((select(2, ...))), 2)
     end
-  else
-    max = DEFAULT_MAX_ARGS
   end
 
   local args, seen, at, length = {}, 0, 1, #text
@@ -275,11 +275,7 @@ local function formatted_time(convert)
     if type(seconds) ~= "number" then
       error("number argument only", 2)
     end
-    local text = convert(seconds)
-    if not text then
-      error("time out of range", 2)
-    end
-    return text
+    return convert(seconds)
   end
 end
 

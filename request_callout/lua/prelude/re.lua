@@ -15,7 +15,7 @@ local MAX_PATTERN_BYTES, KEPT_PATTERN_BYTES = 4096, 512
 local KEPT_SUBJECT_BYTES = 65536
 local BYTES_PER_INSTRUCTION = 64
 local COMPILING, GIVING_UP = 2000, 5000 -- what they count for, in instructions
-local PCRE_ERROR_MATCHLIMIT, PCRE_ERROR_BADUTF8 = -8, -10
+local PCRE_ERROR_MATCHLIMIT, PCRE_ERROR_BADUTF8 = -47, -10
 local OPTIONS = "adDijJmosuUx"
 
 local re = {}
@@ -46,7 +46,7 @@ local function compile(regex, options)
     return program
   end
   if #regex > MAX_PATTERN_BYTES then
-    return nil, "pcre_compile() failed: regular expression is too large in \"" .. sub(regex, 1, 64) .. "...\""
+    return nil, "pcre2_compile() failed: regular expression is too large in \"" .. sub(regex, 1, 64) .. "...\""
   end
   local described = engine.compile(regex, options)
   look_at_clock()

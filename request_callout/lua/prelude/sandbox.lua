@@ -34,6 +34,21 @@ front("math", only(math, [[
 front("os", only(os, "clock date difftime time"))
 base.kong, base.ngx = pdk.kong, pdk.ngx
 
+-- What Kong's LuaJIT has of Lua 5.2, and the sandbox leaves out.
+local whole_table = {
+  pack = function(...)
+    return { n = select("#", ...), ... }
+  end,
+  unpack = unpack,
+}
+for name, member in pairs(lib.table) do
+  whole_table[name] = member
+end
+
+local function rawlen(value)
+  return #value
+end
+
 -- Modules by name: those the state holds and that a script may have.
 local modules = { cjson = lib.cjson, ["cjson.safe"] = lib.cjson_safe }
 local available = {
@@ -47,7 +62,7 @@ local available = {
   os = os,
   io = io,
   string = lib.string,
-  table = lib.table,
+  table = whole_table,
   coroutine = limits.coroutine,
   debug = { traceback = debug.traceback },
 }
@@ -111,7 +126,7 @@ local full = {
   math = math,
   jit = jit,
   string = lib.string,
-  table = lib.table,
+  table = whole_table,
   coroutine = limits.coroutine,
   debug = { traceback = debug.traceback },
   collectgarbage = collectgarbage,
@@ -122,6 +137,7 @@ local full = {
   print = print,
   rawequal = rawequal,
   rawget = rawget,
+  rawlen = rawlen,
   rawset = rawset,
   load = function(source, chunk_name, _, env)
     return loaded(source, chunk_name, env)

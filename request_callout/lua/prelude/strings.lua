@@ -187,8 +187,7 @@ function strings.find(subject, pattern, init, plain)
   else
     init = start_index(integer_argument(init, 3, "find"), length)
     if init > length + 1 then
-      -- LuaJIT looks at the very end then.
-      init = length + 1
+      return nil
     end
   end
   if #pattern > 4096 then
@@ -221,7 +220,7 @@ function strings.match(subject, pattern, init)
   else
     init = start_index(integer_argument(init, 3, "match"), length)
     if init > length + 1 then
-      init = length + 1
+      return nil
     end
   end
   local known = analyse(pattern)

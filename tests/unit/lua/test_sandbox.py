@@ -107,6 +107,7 @@ def test_the_unrestricted_mode_has_the_full_environment() -> None:
     with pytest.raises(ScriptError, match="instructions"):
         bench.script("setmetatable({}, {__index = function() while true do end end}).x()")
     assert bench.result("y = 1 return loadstring('return y')()") == 1
+    assert bench.result("return {table.pack(nil, 5).n, table.unpack({7, 8}, 2), rawlen({1, 2, 3})}") == [2, 8, 3]
 
 
 def test_switched_off_lua_is_refused() -> None:

@@ -81,6 +81,7 @@ def test_decode(run: Run, text: str, expected: str) -> None:
         ('{"a" 1}', "Expected colon but found T_NUMBER at character 6"),
         ("{a:1}", "Expected object key string but found invalid token at character 2"),
         ("[1,]", "Expected value but found T_ARR_END at character 4"),
+        ("[.5]", "Expected value but found invalid token at character 2"),
         ('{"a":nope}', "Expected value but found invalid token at character 6"),
         ("[1] x", "Expected the end but found invalid token at character 5"),
         ("[" * 1001, "Found too many nested data structures (1001) at character 1001"),
@@ -109,6 +110,16 @@ def test_values_that_cannot_be_encoded(run: Run, value: str, message: str) -> No
     """A value that JSON can't hold raises lua-cjson's message; cjson.safe returns nil and it."""
     assert run(f"local x = cjson.encode({value}) return x") == f"error: line:1: {message}"
     assert run(f"return cjson_safe.encode({value})") == f'nil "{message}"'
+
+
+def test_numbers_are_as_precise_as_in_kong(run: Run) -> None:
+    """Kong has cjson.safe write 16 digits, so that numbers of a database survive; cjson itself has 14."""
+    numbers = "{1e14, 1234567890123456, 2^53, 1/3, 1e16}"
+    found = run(f"return cjson_safe.encode({numbers}), cjson.encode({numbers}), cjson_safe.new().encode(1/3)")
+    assert found == (
+        '"[100000000000000,1234567890123456,9007199254740992,0.3333333333333333,1e+16]" '
+        '"[1e+14,1.2345678901235e+15,9.007199254741e+15,0.33333333333333,1e+16]" "0.33333333333333"'
+    )
 
 
 def test_settings_belong_to_an_instance(run: Run) -> None:

@@ -37,6 +37,11 @@ Run = Callable[[str], str]
         ("ngx.md5(nil)", '"d41d8cd98f00b204e9800998ecf8427e"'),
         ("ngx.crc32_short('hello'), ngx.crc32_long('hello')", f"{zlib.crc32(b'hello')} {zlib.crc32(b'hello')}"),
         ("ngx.http_time(1290079655)", '"Thu, 18 Nov 2010 11:27:35 GMT"'),
+        ("ngx.http_time(-1), ngx.http_time(0 / 0)", '"Thu, 01 Jan 1970 00:00:00 GMT" "Thu, 01 Jan 1970 00:00:00 GMT"'),
+        (
+            "ngx.http_time(1e15), ngx.cookie_time(2 ^ 63)",
+            '"Fri, 31 Dec 9999 23:59:59 GMT" "Thu, 01-Jan-70 00:00:00 GMT"',
+        ),
         (
             "ngx.cookie_time(1290079655), ngx.cookie_time(4000000000)",
             '"Thu, 18-Nov-10 11:27:35 GMT" "Tue, 02-Oct-2096 07:06:40 GMT"',
@@ -44,6 +49,7 @@ Run = Callable[[str], str]
         ("ngx.parse_http_time('Thu, 18 Nov 2010 11:27:35 GMT')", "1290079655"),
         ("ngx.parse_http_time('Thursday, 18-Nov-10 11:27:35 GMT')", "1290079655"),
         ("ngx.parse_http_time('Thu Nov 18 11:27:35 2010')", "1290079655"),
+        ("ngx.parse_http_time('Sun, 6 Nov 1994 08:49:37 GMT')", "nil"),
         ("ngx.parse_http_time('yesterday'), ngx.parse_http_time('Thu, 38 Nov 2010 11:27:35 GMT')", "nil nil"),
         (r"ngx.quote_sql_str('a\'b\"c\\d\n\0\26é')", r'"' + r"'a\\'b\\\"c\\\\d\\n\\0\\Zé'" + '"'),
         ("ngx.HTTP_OK, ngx.HTTP_GET, ngx.HTTP_POST, ngx.ERR, ngx.DEBUG, ngx.HTTP_TOO_MANY_REQUESTS", "200 2 8 4 8 429"),
@@ -91,7 +97,7 @@ def test_clock(run: Run) -> None:
         ("ngx.escape_uri('x', 9)", '"type" 9 out of range'),
         ("ngx.hmac_sha1('x')", "expecting 2 arguments, but got 1"),
         ("ngx.quote_sql_str({})", "bad argument #1 to 'quote_sql_str' (string expected, got table)"),
-        ("ngx.http_time(1e300)", "time out of range"),
+        ("ngx.decode_args('', 'x')", "bad argument #2 to 'decode_args' (number expected, got string)"),
     ],
 )
 def test_misuse(run: Run, call: str, message: str) -> None:

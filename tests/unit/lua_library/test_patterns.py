@@ -91,6 +91,8 @@ def test_lua_matcher_gives_what_c_gives(
     compare: Any, operation: str, subject: str, pattern: str, init: int, text: str
 ) -> None:
     """On any pattern and subject the Lua matcher returns the values, and raises the errors, of the C library."""
+    # Beyond the end, Kong's LuaJIT finds nothing: unlike this one it is built to be compatible with Lua 5.2.
+    assume(operation not in ("find", "match") or init <= len(subject.encode()) + 1)
     expected, got = compare(operation.encode(), subject.encode(), pattern.encode(), init, text.encode())
     # C finds out about an open capture only where its text is asked for.
     assume(b"unfinished capture" not in got)

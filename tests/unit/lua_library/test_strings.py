@@ -34,7 +34,7 @@ def test_members_are_the_sandboxes(run: Run, name: str, members: str) -> None:
         ("return string.find('hello', 'l', -2)", "4 4"),
         ("return string.find('hello', 'xyz')", "nil"),
         ("return string.find('a.b', '.', 1, true)", "2 2"),
-        ("return string.find('abc', '', 10)", "4 3"),
+        ("return string.find('abc', '', 4), string.find('abc', '', 5), string.match('abc', '.?', 5)", "4 nil nil"),
         ("return string.find('abc', '(b)(c)')", '2 3 "b" "c"'),
         ("return string.find(123, 2)", "2 2"),
         ("return string.match('2024-05-06', '(%d+)-(%d+)-(%d+)')", '"2024" "05" "06"'),
