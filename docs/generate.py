@@ -22,7 +22,7 @@ import orjson
 
 from request_callout.cli import main as cli
 from request_callout.config.schema import json_schema
-from request_callout.engine.host import MADE_HERE
+from request_callout.engine.host import MADE_HERE, MADE_HERE_FOR_PROTOBUF
 from request_callout.pdk.availability import ONLY_MSGPACK, ONLY_MSGPACK_PREFIXES
 from request_callout.pdk.protobuf.methods import METHODS
 
@@ -231,6 +231,8 @@ def pdk() -> str:
     for name in sorted({*METHODS, *ONLY_MSGPACK, *MADE_HERE}):
         if name in MADE_HERE:
             rows.append(f"| `{name}` | here | here |")
+        elif name in MADE_HERE_FOR_PROTOBUF:
+            rows.append(f"| `{name}` | here | yes |")
         else:
             rows.append(f"| `{name}` | {'yes' if name in METHODS else 'no'} | yes |")
     rows += [f"| all below `{prefix.rstrip('.')}` | no | yes |" for prefix in ONLY_MSGPACK_PREFIXES]

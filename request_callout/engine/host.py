@@ -20,6 +20,8 @@ from request_callout.values import Value, raw, text
 if TYPE_CHECKING:
     from request_callout.engine.run import Run
 
+_MOST_QUERY_ARGS = 100
+"""What Kong looks at by default (lua_max_uri_args)."""
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 # Calls without a result that anybody waits for: they are queued, and go out with the next read or at the end.
@@ -72,6 +74,8 @@ class ScriptHost:
     def _called(self, method: str, args: Sequence[Value]) -> Value:
         check_arguments(method, args)
         made_here = MADE_HERE.get(method)
+        if made_here is None and self._run.kong.protocol == "ProtoBuf":
+            made_here = MADE_HERE_FOR_PROTOBUF.get(method)
         try:
             if made_here is not None:
                 return made_here(self._run, args)
@@ -136,14 +140,15 @@ def _error(run: Run, args: Sequence[Value]) -> Value:
 
 
 def _get_body(run: Run, args: Sequence[Value]) -> Value:
-    media_type = _argument(args, 0) or run.kong.read([("kong.request.get_header", ("content-type",))])[0]
+    media_type = _argument(args, 0)  # the prelude gives the request's own where a script names none
     body = run.kong.read([("kong.request.get_raw_body", ())])[0] or b""
     kind = str(media_type or "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
-            return json.decode(body)
+            decoded = json.decode(body)
         except json.NotJsonError:
             return None
+        return decoded if isinstance(decoded, (dict, list)) else None  # as Kong: of JSON, only tables
     if kind == _FORM_TYPE and body.count(b"&") < MAX_FIELDS:
         return collect(parse_query(text(body)))
     if kind == "multipart/form-data":
@@ -181,6 +186,17 @@ def _form(body: dict[str, Value] | list[Value]) -> str:
     return "&".join(pieces)
 
 
+def _query_arg(run: Run, args: Sequence[Value]) -> Value:
+    # Asked for it, Kong has no message for one without a value, which is true, and fails the request.
+    value = run.kong.read([("kong.request.get_query", (_MOST_QUERY_ARGS,))])[0].get(_argument(args, 0))
+    return value[0] if isinstance(value, list) else value
+
+
+def _raw_path(run: Run, args: Sequence[Value]) -> Value:
+    path: str = run.kong.read([("kong.request.get_path_with_query", ())])[0]
+    return path.partition("?")[0]
+
+
 def _plugin_id(run: Run, args: Sequence[Value]) -> Value:
     return run.instance.config.plugin_id
 
@@ -202,3 +218,9 @@ MADE_HERE: dict[str, Any] = {
     "kong.plugin.get_id": _plugin_id,
 }
 """The functions that are alike on each protocol, since they are made from what every protocol has."""
+
+MADE_HERE_FOR_PROTOBUF: dict[str, Any] = {
+    "kong.request.get_query_arg": _query_arg,
+    "kong.request.get_raw_path": _raw_path,
+}
+"""Those that MsgPack has, and this protocol not, or not for all that they may give."""

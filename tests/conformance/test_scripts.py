@@ -200,12 +200,42 @@ def test_absent_is_nil(site: Site) -> None:
     assert seen == dict.fromkeys(["header", "argument", "shared", "consumer"], True)
 
 
+def test_query_arguments(site: Site) -> None:
+    """An argument without a value is true, an empty one is empty, and of a repeated one the first counts."""
+    script = """
+      local function arg(name) return kong.request.get_query_arg(name) end
+      kong.response.exit(200, {flag = arg("a"), empty = arg("b"), first = arg("c"), decoded = arg("d e"),
+        none = arg("none") == nil, path = kong.request.get_raw_path()})
+    """
+    site.configure(upstream={"by_lua": script})
+    path = f"{site.path}/x%20y"
+    expected = {"flag": True, "empty": "", "first": "1", "decoded": "f g", "none": True, "path": path}
+    assert site.get("/x%20y?a&b=&c=1&c=2&d%20e=f+g").json == expected
+
+
 def test_get_body_decodes(site: Site) -> None:
     """kong.request.get_body gives the decoded body, JSON or form."""
     site.configure(upstream={"by_lua": "kong.response.exit(200, {body = kong.request.get_body()})"})
     assert site.post_json({"a": [1, {"b": "c"}]}).json == {"body": {"a": [1, {"b": "c"}]}}
     form = site.request("POST", "", {"Content-Type": "application/x-www-form-urlencoded"}, b"a=1&b=x%20y")
     assert form.json == {"body": {"a": "1", "b": "x y"}}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "given"),
+    [
+        ("application/json; charset=utf-8", b"[1]", [[1], "", "application/json"]),
+        ("application/json", b'"x"', ["", "invalid json body", "application/json"]),
+        ("application/json", b"{", ["", "invalid json body", "application/json"]),
+        ("text/plain", b"a", ["", "unsupported content type 'text/plain'", "text/plain"]),
+        (None, b"a", ["", "missing content type", ""]),
+    ],
+)
+def test_get_body_tells_why_there_is_none(site: Site, media_type: str | None, body: bytes, given: list[object]) -> None:
+    """Beside the body, kong.request.get_body gives what was wrong, and the media type."""
+    script = "local b, why, kind = kong.request.get_body() kong.response.exit(200, {b or '', why or '', kind or ''})"
+    site.configure(upstream={"by_lua": script})
+    assert site.request("POST", "", {"Content-Type": media_type} if media_type else {}, body).json == given
 
 
 def test_set_body_encodes(site: Site) -> None:

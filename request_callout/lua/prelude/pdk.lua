@@ -5,7 +5,7 @@ local lib, values, limits = ...
 
 local raw_yield, error, type, pairs, rawset = coroutine.yield, error, type, pairs, rawset
 local setmetatable, tostring, select, gmatch, find = setmetatable, tostring, select, string.gmatch, string.find
-local match, gsub, rawget, unpack = string.match, string.gsub, rawget, unpack
+local lower, match, gsub, rawget, unpack = string.lower, string.match, string.gsub, rawget, unpack
 local CALL, position = limits.CALL, limits.position
 local pack, pack_all, copy = values.pack, values.pack_all, values.copy
 
@@ -218,6 +218,28 @@ for method in gmatch(KNOWN, "%S+") do
     at = match(at, "^(.*)%.[^.]+$") or "kong"
   end
   tree[path][name] = pdk_function(path, name)
+end
+
+-- Beside the body, Kong gives why there is none, and the media type by which it was read.
+local BODY_KINDS = {
+  ["application/json"] = "invalid json body",
+  ["application/x-www-form-urlencoded"] = "invalid form body",
+  ["multipart/form-data"] = "invalid multipart body",
+}
+
+tree["kong.request"].get_body = function(media_type)
+  media_type = media_type or call("kong.request.get_header", "content-type")
+  if media_type == nil then
+    return nil, "missing content type"
+  end
+  local body = call("kong.request.get_body", media_type)
+  local kind = match(lower(tostring(media_type)), "^%s*([^;%s]*)")
+  if body ~= nil then
+    return body, nil, kind
+  elseif BODY_KINDS[kind] then
+    return nil, BODY_KINDS[kind], kind
+  end
+  return nil, "unsupported content type '" .. tostring(media_type) .. "'", media_type
 end
 
 local log_members = tree["kong.log"]
