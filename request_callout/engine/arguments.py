@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
+from request_callout.engine import json
 from request_callout.lua.host import PdkError
 from request_callout.values import Value
 
@@ -82,9 +83,16 @@ def _header(args: Sequence[Value]) -> str | None:
     name, value = _first(args), _first(args, 1)
     if not isinstance(name, str):
         return "header must be a string"
+    if name.lower() == "content-length" and not _is_length(value):
+        return f"bad Content-Length {value!r}: expected a whole number"
     if isinstance(value, (str, bool)) or _is_number(value) or (value and _is_list_of_strings(value)):
         return None
     return f"invalid value for {name!r}: expected a string, number or boolean, or a list of strings"
+
+
+def _is_length(value: Value) -> bool:
+    written = json.lua_text(value) or ""
+    return written.isascii() and written.isdigit()
 
 
 def _is_list_of_strings(value: Value) -> bool:

@@ -13,7 +13,7 @@ from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.engine.client import collect, parse_query
 from request_callout.engine.error_page import error_answer
 from request_callout.engine.kong import BodyFileError, UnsupportedMethod
-from request_callout.engine.multipart import decode_multipart
+from request_callout.engine.multipart import MULTIPART_TYPE, decode_multipart, encode_multipart
 from request_callout.lua.host import PdkError, Shortcut
 from request_callout.values import Value, raw, text
 
@@ -44,6 +44,13 @@ _WRITES = frozenset(
             )
         ),
     }
+)
+
+
+_HEADER_WRITES = frozenset(
+    f"kong.{owner}.{name}"
+    for owner in ("service.request", "response")
+    for name in ("set_header", "add_header", "set_headers")
 )
 
 
@@ -80,7 +87,7 @@ class ScriptHost:
             if made_here is not None:
                 return made_here(self._run, args)
             if method in _WRITES:
-                self._run.kong.write(method, *args)
+                self._run.kong.write(method, *(map(_with_false, args) if method in _HEADER_WRITES else args))
                 return None
             value = self._run.kong.read([(method, tuple(args))])[0]
         except UnsupportedMethod as unsupported:
@@ -94,6 +101,13 @@ class ScriptHost:
 
 def _argument(args: Sequence[Value], place: int) -> Value:
     return args[place] if place < len(args) else None
+
+
+def _with_false(argument: Value) -> Value:
+    """Headers that are false, as text: on ProtoBuf Kong would take them for missing, and fail the request."""
+    if isinstance(argument, dict):
+        return {name: "false" if value is False else value for name, value in argument.items()}
+    return "false" if argument is False else argument
 
 
 def _exit(run: Run, args: Sequence[Value]) -> Value:
@@ -151,27 +165,38 @@ def _get_body(run: Run, args: Sequence[Value]) -> Value:
         return decoded if isinstance(decoded, (dict, list)) else None  # as Kong: of JSON, only tables
     if kind == _FORM_TYPE and body.count(b"&") < MAX_FIELDS:
         return collect(parse_query(text(body)))
-    if kind == "multipart/form-data":
+    if kind == MULTIPART_TYPE:
         return decode_multipart(body, str(media_type))
     return None
 
 
 def _set_body(run: Run, args: Sequence[Value]) -> Value:
-    body, media_type = _argument(args, 0), _argument(args, 1)
+    body, media_type = _argument(args, 0), _argument(args, 1)  # the prelude names the request's own type
     if not isinstance(body, (dict, list)):
         raise PdkError("kong.service.request.set_body: args must be a table")
-    if media_type is None:
-        media_type = run.kong.read([("kong.request.get_header", ("content-type",))])[0]
     kind = str(media_type or "").partition(";")[0].strip().lower()
     if kind == "application/json":
         encoded = json.encode(body)
     elif kind == _FORM_TYPE:
         encoded = raw(_form(body))
+    elif kind == MULTIPART_TYPE:
+        encoded, media_type = encode_multipart(_fields(body))
     else:
         raise PdkError(f"kong.service.request.set_body: unsupported content type {media_type!r}")
     run.kong.write("kong.service.request.set_raw_body", encoded)
     run.kong.write("kong.service.request.set_header", "Content-Type", str(media_type))
     return True
+
+
+def _fields(body: dict[str, Value] | list[Value]) -> list[tuple[str, str]]:
+    fields = []
+    for name, value in sorted(body.items() if isinstance(body, dict) else ((str(n), v) for n, v in enumerate(body, 1))):
+        if not isinstance(value, (str, int, float)):
+            raise PdkError(
+                f"kong.service.request.set_body: invalid value {name!r}: expected a string, number or boolean"
+            )
+        fields.append((name, "false" if value is False else json.lua_text(value) or ""))
+    return fields
 
 
 def _form(body: dict[str, Value] | list[Value]) -> str:

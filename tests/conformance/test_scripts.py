@@ -247,6 +247,45 @@ def test_set_body_encodes(site: Site) -> None:
     assert got.all("Content-Type") == ["application/json"]
 
 
+def test_set_body_as_multipart(site: Site) -> None:
+    """A table of texts, numbers and booleans becomes fields; the header names the boundary."""
+    site.configure(
+        upstream={"by_lua": 'kong.service.request.set_body({a = 1.5, b = "é", c = false}, "multipart/form-data")'}
+    )
+    site.request("POST", "", {"Content-Type": "text/plain"}, b"client")
+    got = site.upstream.one()
+    (content_type,) = got.all("Content-Type")
+    kind, _, boundary = content_type.partition("; boundary=")
+    fields = [("a", "1.5"), ("b", "é"), ("c", "false")]
+    parts = "".join(f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in fields)
+    assert (kind, got.body.decode()) == ("multipart/form-data", f"{parts}--{boundary}--\r\n")
+
+
+def test_set_body_needs_a_type(site: Site) -> None:
+    """Without a type of its own or the client's, it gives nil and says why."""
+    script = "local ok, why = kong.service.request.set_body({a = 1}) return {ok == nil, why}"
+    assert site.returns(script) == [
+        True,
+        "content type was neither explicitly given as an argument or received as a header",
+    ]
+
+
+def test_headers_of_any_scalar(site: Site) -> None:
+    """Numbers and booleans are headers too; what can't be a length is an error that a script can catch."""
+    script = """
+      local request = kong.service.request
+      request.set_header("X-False", false)
+      request.add_header("X-Number", 1.5)
+      request.set_headers({["X-True"] = true, ["X-Off"] = false})
+      request.set_header("X-Caught", tostring(pcall(request.set_header, "Content-Length", "x")))
+    """
+    site.configure(upstream={"by_lua": script})
+    site.get()
+    got = site.upstream.one()
+    names = ["X-False", "X-Number", "X-True", "X-Off", "X-Caught"]
+    assert [got.header(name) for name in names] == ["false", "1.5", "true", "false", "false"]
+
+
 def test_raw_body(site: Site) -> None:
     """kong.request.get_raw_body and kong.service.request.set_raw_body carry any bytes."""
     script = "kong.service.request.set_raw_body(kong.request.get_raw_body() .. string.char(0, 255))"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 
 from request_callout.engine import json, query
 from request_callout.engine.answer import Ended, message_answer
@@ -11,11 +10,10 @@ from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.engine.client import ClientRequest, collect, parse_query
 from request_callout.engine.compiled import Customized
 from request_callout.engine.expression import Scope, Text
-from request_callout.engine.multipart import decode_multipart
+from request_callout.engine.multipart import MULTIPART_TYPE, decode_multipart, encode_multipart
 from request_callout.values import Value, raw, text
 
 FORM_TYPE = "application/x-www-form-urlencoded"
-MULTIPART_TYPE = "multipart/form-data"
 
 Fields = list[tuple[str, str]]
 
@@ -36,23 +34,11 @@ def form_body(body: Customized, client: ClientRequest | None, scope: Scope, *, t
 
 
 def multipart_body(body: Customized, client: ClientRequest | None, scope: Scope, *, typed: bool) -> tuple[bytes, str]:
-    """The fields of ``body`` as multipart, each a text, and the ``Content-Type`` that it needs.
-
-    Nobody can choose a value in which the boundary stands: it is a digest of all values. Equal fields have an equal
-    one, so that the callout keeps its place in the cache.
-    """
+    """The fields of ``body`` as multipart, each a text, and the ``Content-Type`` that it needs."""
     fields = _custom_fields(body, scope, typed=typed)
     if client is not None and client.body:
         fields = _client_fields(client, body.gone) + fields
-    parts = [
-        b'Content-Disposition: form-data; name="' + raw(_quoted(name)) + b'"\r\n\r\n' + raw(value)
-        for name, value in fields
-    ]
-    digest = sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
-    boundary = f"----{digest[:40]}"
-    mark = b"--" + boundary.encode()
-    lines = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
-    return lines + mark + b"--\r\n", f"{MULTIPART_TYPE}; boundary={boundary}"
+    return encode_multipart(fields)
 
 
 def _custom_fields(body: Customized, scope: Scope, *, typed: bool) -> Fields:
@@ -110,8 +96,3 @@ def _media_type(content_type: str | None) -> str:
 
 def _form(fields: Fields) -> str:
     return query.encode_pairs(fields)
-
-
-def _quoted(name: str) -> str:
-    """A field's name as browsers write it (HTML Standard, multipart/form-data encoding)."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -242,6 +242,18 @@ tree["kong.request"].get_body = function(media_type)
   return nil, "unsupported content type '" .. tostring(media_type) .. "'", media_type
 end
 
+local set_body = tree["kong.service.request"].set_body
+
+tree["kong.service.request"].set_body = function(body, media_type)
+  if media_type == nil and type(body) == "table" and not current.readonly then
+    media_type = call("kong.request.get_header", "content-type")
+    if media_type == nil then
+      return nil, "content type was neither explicitly given as an argument or received as a header"
+    end
+  end
+  return set_body(body, media_type)
+end
+
 local log_members = tree["kong.log"]
 for i = 1, #LEVELS do
   local level = LEVELS[i]
