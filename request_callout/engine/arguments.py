@@ -109,6 +109,8 @@ def _headers(args: Sequence[Value]) -> str | None:
 
 def _query(args: Sequence[Value]) -> str | None:
     query = _first(args)
+    if query and isinstance(query, list):
+        return "arg keys must be strings"
     for name, value in query.items() if isinstance(query, dict) else ():
         if isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value):
             return f"invalid value for {name!r}: expected a list of strings, numbers and booleans"

@@ -13,7 +13,7 @@ from request_callout.engine.bodies.response import MAX_FIELDS
 from request_callout.engine.client import collect, parse_query
 from request_callout.engine.error_page import error_answer
 from request_callout.engine.kong import BodyFileError, UnsupportedMethod
-from request_callout.engine.multipart import MULTIPART_TYPE, decode_multipart, encode_multipart
+from request_callout.engine.multipart import MAX_PARTS, MULTIPART_TYPE, decode_multipart, encode_multipart
 from request_callout.lua.host import PdkError, Shortcut
 from request_callout.values import Value, raw, text
 
@@ -166,7 +166,8 @@ def _get_body(run: Run, args: Sequence[Value]) -> Value:
     if kind == _FORM_TYPE and body.count(b"&") < MAX_FIELDS:
         return collect(parse_query(text(body)))
     if kind == MULTIPART_TYPE:
-        return decode_multipart(body, str(media_type))
+        fields = decode_multipart(body, str(media_type))
+        return {} if fields is None and body.count(b"\n--") <= MAX_PARTS else fields  # as Kong, of none
     return None
 
 
