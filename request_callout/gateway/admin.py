@@ -13,11 +13,11 @@ from aiohttp import web
 
 from request_callout import __version__
 from request_callout.config.kong_schema import PLUGIN_NAME
+from request_callout.engine.error_page import JSON
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration, not_enabled
 from request_callout.gateway.entities import plugin_schema
 from request_callout.gateway.flat_errors import flattened
-from request_callout.gateway.kong_errors import JSON
 from request_callout.gateway.lua_pretty import pretty
 from request_callout.gateway.model import Configuration
 from request_callout.gateway.pdk import NODE_ID

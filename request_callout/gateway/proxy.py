@@ -15,7 +15,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
-from request_callout.gateway import kong_errors, pdk
+from request_callout.engine import error_page
+from request_callout.gateway import pdk
 from request_callout.gateway.exchange import Body, ClientRequest, Exchange, Exit, Headers
 from request_callout.gateway.nginx_status import CLOSING, HANDLED, page, reason_phrase
 from request_callout.gateway.router import Match
@@ -234,8 +235,8 @@ def _with_page(x: Exchange, exit_: Exit) -> Exit:
 
 def _handled(x: Exchange, status: int) -> tuple[bytes, str]:
     accept = x.headers.all("accept")[:1] or x.headers.all("content-type")[:1] or ["text/plain"]
-    kind = kong_errors.content_type(accept)
-    return kong_errors.body(kind, status, None, x.request_id), kind
+    kind = error_page.content_type(accept)
+    return error_page.body(kind, status, None, x.request_id), kind
 
 
 def _nginx_error(x: Exchange, status: int) -> None:

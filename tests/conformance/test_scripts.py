@@ -326,6 +326,34 @@ def test_response_error(site: Site) -> None:
     assert (answer.status, answer.json["message"]) == (403, "not today")
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type", "body"),
+    [
+        ("application/json", "application/json", '{{\n  "message":"{}",\n  "request_id":"{}"\n}}'),
+        ("text/plain", "text/plain", "{}\nrequest_id: {}\n"),
+        (
+            "application/xml;q=0.9, text/*;q=0.1",
+            "application/xml",
+            '<?xml version="1.0" encoding="UTF-8"?>\n<error>\n  <message>{}</message>\n  <requestid>{}</requestid>\n'
+            "</error>\n",
+        ),
+    ],
+)
+def test_error_pages_are_kongs(site: Site, accept: str, content_type: str, body: str) -> None:
+    """Status, message and page are byte for byte those of Kong itself."""
+    site.configure(upstream={"by_lua": "kong.response.error(429)"})
+    answer = site.request(headers={"Accept": accept})
+    assert answer.header("Content-Type") == f"{content_type}; charset=utf-8"
+    assert answer.text == body.format("Too many requests", answer.header("X-Kong-Request-Id"))
+
+
+def test_error_pages_hold_text(site: Site) -> None:
+    """What a message brings of markup stays text; a content type of the script's own chooses the page."""
+    script = "kong.response.error(400, kong.request.get_header('x-said'), {['Content-Type'] = 'text/html'})"
+    site.configure(upstream={"by_lua": script})
+    assert "<p>&lt;b&gt;&amp;.</p>" in site.request(headers={"X-Said": "<b>&"}).text
+
+
 @pytest.mark.parametrize("place", ["request", "response"])
 def test_exit_in_a_callouts_script(site: Site, place: str) -> None:
     """kong.response.exit in any by_lua answers the client: nothing runs after it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from request_callout.gateway import kong_errors
+from request_callout.engine import error_page
 from request_callout.gateway.exchange import Exchange, Exit
 from request_callout.gateway.pdk.arguments import (
     Exited,
@@ -72,7 +72,7 @@ def _exit(x: Exchange, around: Surroundings, status: Value = None, body: Value =
     if isinstance(body, (dict, list)):
         content = json_text(body)
         if not any(name.lower() == "content-type" for name, _ in lines):
-            lines.append(("Content-Type", (kong_errors.JSON,)))
+            lines.append(("Content-Type", (error_page.JSON,)))
     else:
         content = raw(body) if isinstance(body, str) else body
     _answer(x, Exit(code, content, tuple(lines)))
@@ -101,9 +101,9 @@ def error_exit(
     kind = next((values[0] for name, values in headers if name.lower() == "content-type" and values), None)
     lines = list(headers)
     if kind is None:
-        kind = kong_errors.content_type(x.headers.all("accept"))
+        kind = error_page.content_type(x.headers.all("accept"))
         lines.append(("Content-Type", (kind,)))
-    x.exit = Exit(status, kong_errors.body(kind, status, message, x.request_id), tuple(lines))
+    x.exit = Exit(status, error_page.body(kind, status, message, x.request_id), tuple(lines))
 
 
 def _answer(x: Exchange, exit_: Exit) -> None:
