@@ -109,3 +109,45 @@ def test_the_default_is_that_of_opentelemetry(parent: Place | None) -> None:
     """Without the variable, the client decides, and what has no trace yet is recorded."""
     decision = TracerProvider().sampler.should_sample(within(parent), 1, "request").decision
     assert sampler("", "")(parent, b"1" * 16) == (0 if decision is sampling.Decision.DROP else SAMPLED)
+
+
+def test_of_two_traceparents_neither_counts() -> None:
+    """As the W3C's own tests want: nobody can say which of two traces it is; B3 beside them is no such guess."""
+    first, second = (f"00-{one * 32}-{one * 16}-01" for one in "ab")
+    assert Propagation().extract({"traceparent": [first, second], "tracestate": "a=1"})[0] is None
+    place, _ = Propagation().extract({"traceparent": [first, second], "b3": f"{'c' * 32}-{'d' * 16}-1"})
+    assert place is not None
+    assert place.trace_id.hex() == "c" * 32
+    place, _ = Propagation().extract({"traceparent": [first], "tracestate": ["a=1", "b=2"]})
+    assert place is not None
+    assert (place.trace_id.hex(), place.state) == ("a" * 32, "a=1,b=2")
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace", "sampled"),
+    [
+        ({"b3": f"{'c' * 16}-{'d' * 16}-1"}, "0" * 16 + "c" * 16, True),
+        ({"b3": f"{'C' * 32}-{'D' * 16}-d"}, "c" * 32, True),
+        ({"b3": f"{'c' * 32}-{'d' * 16}-0-{'e' * 16}"}, "c" * 32, False),
+        ({"b3": f"{'c' * 32}-{'d' * 16}"}, "c" * 32, True),
+        ({"x-b3-traceid": "c" * 16, "x-b3-spanid": "d" * 16, "x-b3-flags": "1"}, "0" * 16 + "c" * 16, True),
+        ({"x-b3-traceid": "c" * 32, "x-b3-spanid": "d" * 16, "x-b3-sampled": "0"}, "c" * 32, False),
+    ],
+    ids=["64 bits", "debug", "denied", "left open", "flags", "several"],
+)
+def test_all_forms_of_b3_are_read(headers: dict[str, str], trace: str, sampled: bool) -> None:
+    """Ids of 64 bits are filled up, and who debugs wants the trace recorded."""
+    place, tell = Propagation().extract(headers)
+    assert place is not None
+    assert (place.trace_id.hex(), place.span_id.hex(), place.is_sampled) == (trace, "d" * 16, sampled)
+    told = dict(tell(place))
+    assert told.get("b3", told.get("x-b3-traceid", ""))[:32] == trace
+
+
+@pytest.mark.parametrize("denied", [{"b3": "0"}, {"x-b3-sampled": "0"}], ids=["b3", "b3multi"])
+def test_a_denial_without_ids_is_a_trace_of_its_own(denied: dict[str, str]) -> None:
+    """Each such request begins one that is not sampled; any other value without ids says nothing."""
+    places = [Propagation().extract(denied)[0] for _ in range(2)]
+    assert [place is not None and place.is_sampled for place in places] == [False, False]
+    assert places[0] != places[1]
+    assert Propagation().extract(dict.fromkeys(denied, "1"))[0] is None
