@@ -154,17 +154,19 @@ def _ask(run: Run, part: Part, call: KongCall, told: Callable[[Any], None]) -> N
 class _Recorded:
     """A request that is sampled. Its attempts wait for what becomes of their callouts before they are exported."""
 
-    __slots__ = ("_attempts", "_error", "_made", "_run", "_spans", "identity", "place", "span", "tell")
+    __slots__ = ("_attempts", "_error", "_made", "_run", "_since_ns", "_spans", "identity", "place", "span", "tell")
 
     def __init__(
         self, spans: Spans, run: Run, place: Place, parent: Place | None, tell: Tell, origin: _Recorded | None = None
     ) -> None:
         self.place = place
         self.tell = tell
+        # From here on time is what has passed: a clock that is set meanwhile would end spans before they began.
+        self._since_ns = time.time_ns() - time.monotonic_ns()
         self.span = Span(
             *(place.trace_id, place.span_id, place.state, None if parent is None else parent.span_id),
             otlp.named(REQUEST if origin is None else REFRESH, otlp.INTERNAL),
-            time.time_ns() - int((time.monotonic() - run.started_at) * 1e9),
+            self._since_ns + int(run.started_at * 1e9),
             has_remote_parent=parent is not None,
         )
         if origin is None:
@@ -178,16 +180,20 @@ class _Recorded:
         self._made = False
         self._error: str | None = None
 
+    def now_ns(self) -> int:
+        """As ``time.time_ns()``, for this request."""
+        return self._since_ns + time.monotonic_ns()
+
     def attempt(self, call: Call, request: OutgoingRequest) -> ObservedAttempt:
         trace_id, parent_id, flags, state = self.place
         span_id = new_span_id()
         name = f"{request.method if request.method in METHODS else 'HTTP'} {call.name}"
-        span = Span(trace_id, span_id, state, parent_id, otlp.named(name, otlp.CLIENT), time.time_ns())
+        span = Span(trace_id, span_id, state, parent_id, otlp.named(name, otlp.CLIENT), self.now_ns())
         span.attributes = self._spans.tracing.attributes.of_attempt(call, request)
         self._attempts.setdefault(call, []).append(span)
         told = self.tell(Place(trace_id, span_id, flags, state))
         request.headers = self._spans.propagation.added(request.headers, told)
-        return _Attempt(span, self._run, self._spans.tracing.attributes)
+        return _Attempt(span, self._run, self._spans.tracing.attributes, self.now_ns)
 
     def callout(self, call: Call) -> None:
         self._made = True
@@ -197,9 +203,9 @@ class _Recorded:
             result = tracing.attributes.of_result(call)
             for span in attempts:
                 span.attributes += result
-                tracing.export(span)
+                self._export(span)
         elif tracing.most_events is None or len(self.span.events) < tracing.most_events:
-            self.span.events.append(tracing.attributes.event(call, time.time_ns()))
+            self.span.events.append(tracing.attributes.event(call, self.now_ns()))
         else:
             self.span.dropped_events += 1
         if call.result in _FAILURES and self._error is None:
@@ -208,10 +214,10 @@ class _Recorded:
     def end(self, answer: Answer | None) -> None:
         tracing, run, span = self._spans.tracing, self._run, self.span
         for attempt in itertools.chain.from_iterable(self._attempts.values()):
-            tracing.export(attempt)
+            self._export(attempt)
         if run.is_detached and not self._made:
             return  # nothing was fetched
-        span.ended_ns = time.time_ns()
+        span.ended_ns = self.now_ns()
         span.attributes = tracing.attributes.of_request(run, answer)
         if run.failure is not None:
             span.attributes.append(tracing.attributes.usual("error.type", self._error or "error"))
@@ -222,22 +228,27 @@ class _Recorded:
 
     def _finish(self, identity: list[bytes]) -> None:
         self.span.attributes += identity
-        self._spans.tracing.export(self.span)
+        self._export(self.span)
+
+    def _export(self, span: Span) -> None:
+        span.ended_ns = span.ended_ns or self.now_ns()
+        self._spans.tracing.export(span)
 
 
 class _Attempt:
     """An attempt that is under way."""
 
-    __slots__ = ("_attributes", "_run", "_span")
+    __slots__ = ("_attributes", "_now_ns", "_run", "_span")
 
-    def __init__(self, span: Span, run: Run, attributes: Attributes) -> None:
+    def __init__(self, span: Span, run: Run, attributes: Attributes, now_ns: Callable[[], int]) -> None:
         self._span = span
         self._run = run
         self._attributes = attributes
+        self._now_ns = now_ns
 
     def ended(self, outcome: IncomingResponse | TransportError | None) -> None:
         span, usual = self._span, self._attributes.usual
-        span.ended_ns = time.time_ns()
+        span.ended_ns = self._now_ns()
         if outcome is None:
             span.attributes.append(usual("request_callout.given_up", True))
         elif isinstance(outcome, TransportError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from request_callout.config.settings import Settings
 from request_callout.engine import Engine
 from request_callout.engine.client import Part
 from request_callout.engine.kong import Call, ConnectionLost
+from request_callout.telemetry import spans as telemetry_spans
 from request_callout.telemetry.otlp import Span
 from request_callout.telemetry.span_export import SdkLog
 from request_callout.telemetry.spans import Spans
@@ -97,3 +100,29 @@ def test_what_was_read_for_something_else_is_not_asked_again(
     joined = b"".join(span.attributes)
     assert (joined.count(b"kong.request.id"), joined.count(b"kong.route.id")) == (1, 1)
     assert len([name for name, _ in kong.log if name == "kong.router.get_route"]) == 1
+
+
+@pytest.mark.parametrize("step_ns", [-(10**12), 10**12], ids=["back", "ahead"])
+def test_a_clock_that_is_set_does_not_bend_spans(
+    exported: tuple[Engine, list[Span]], monkeypatch: pytest.MonkeyPatch, step_ns: int
+) -> None:
+    """What begins and ends within a request is told in the time that has passed since its beginning."""
+    engine, found = exported
+    clock = {"ns": 10**18}
+    own = SimpleNamespace(time_ns=lambda: clock["ns"], monotonic_ns=time.monotonic_ns)
+    monkeypatch.setattr(telemetry_spans, "time", own)
+
+    class Setting(KongDouble):
+        def read(self, calls: Sequence[Call]) -> list[Any]:
+            if self.exchanges:
+                clock["ns"] += step_ns
+            return super().read(calls)
+
+    event = {"name": "a", "request": {"url": "http://127.0.0.1:1/", "error": {"on_error": "continue"}}}
+    instance = engine.instance(
+        {"__plugin_id": "p", "callouts": [event], "upstream": {"by_lua": "kong.request.get_header('a')"}}
+    )
+    instance.access(Setting())
+    assert clock["ns"] != 10**18
+    attempt, request = found
+    assert request.began_ns <= attempt.began_ns <= attempt.ended_ns <= request.ended_ns < 10**18 + 10**11
