@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from request_callout.pdk.protobuf.wire import delimited, double, varint
+from request_callout.pdk.protobuf.wire import FrameError, delimited, double, fields, varint
 
 Value: TypeAlias = "str | bool | int | float"
 
@@ -143,3 +143,15 @@ class Batches:
         """``ExportTraceServiceRequest`` with these packed spans."""
         of_scope = delimited(b"\x12", self._scope + b"".join(spans))
         return delimited(b"\x0a", self._resource + of_scope + self._schema_url)
+
+
+def rejected_spans(answer: bytes) -> int:
+    """How many spans of a batch the collector says it did not take (``partial_success``); 0 for what is no answer."""
+    rejected = 0
+    try:
+        for tag, _, start, end in fields(answer, 0, len(answer)):
+            if tag == 0x0A:
+                rejected = next((number for one, number, *_ in fields(answer, start, end) if one == 0x08), 0)
+    except FrameError:
+        return 0
+    return rejected

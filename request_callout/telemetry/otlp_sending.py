@@ -15,13 +15,12 @@ from dataclasses import dataclass
 
 import gevent
 import requests
-from opentelemetry.sdk.trace.export import SpanExportResult
 from urllib3.exceptions import HTTPError
 
 from request_callout import __version__
 from request_callout.engine.occasional import Occasional
 from request_callout.engine.retrying import retry_after_s
-from request_callout.telemetry.otlp import Batches
+from request_callout.telemetry.otlp import Batches, rejected_spans
 
 COMPRESSIONS: Mapping[str, Callable[[bytes], bytes] | None] = {
     "none": None,
@@ -29,8 +28,14 @@ COMPRESSIONS: Mapping[str, Callable[[bytes], bytes] | None] = {
     "deflate": zlib.compress,
 }
 
-_HEADERS = {"Content-Type": "application/x-protobuf", "User-Agent": f"kong-request-callout/{__version__}"}
+_PROTOBUF = "application/x-protobuf"
+_HEADERS = {
+    "Content-Type": _PROTOBUF,
+    "User-Agent": f"kong-request-callout/{__version__}",
+    "Accept-Encoding": "identity",
+}
 _MOST_OF_AN_ANSWER = 65536
+_SHORTEST_S = 0.001
 _PASSING = frozenset({429, 502, 503, 504})
 _log = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ class Target:
     """Where a collector is and how it is reached; the names are those of files, ``verify`` True: what is usual."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, bytes]
     timeout_s: float
     compression: str = "none"
     verify: str | bool = True
@@ -49,11 +54,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why an attempt failed, whether another may not, and after which time the collector wants it (0: not said)."""
+    """Why an attempt failed, whether another may not, after which time the collector wants it (0: not said).
+
+    ``lost`` is how many spans the collector did not take, None for the whole batch.
+    """
 
     what: str
-    may_pass: bool
+    may_pass: bool = False
     asked_s: float = 0.0
+    lost: int | None = None
 
 
 class Collector:
@@ -64,28 +73,29 @@ class Collector:
         self._first_pause_s = first_pause_s
         self._batches = batches
         self._compress = COMPRESSIONS[target.compression]
-        self._headers = {**_HEADERS, **target.headers}
+        self._headers: dict[str, str | bytes] = {**_HEADERS, **target.headers}
         if self._compress is not None:
             self._headers["Content-Encoding"] = target.compression
         self._session = requests.Session()
         self._lines = Occasional()
 
-    def export(self, spans: Sequence[bytes]) -> SpanExportResult:
-        """Send a batch; takes no longer than the time for one."""
+    def export(self, spans: Sequence[bytes]) -> int:
+        """Send a batch; takes no longer than the time for one. Gives how many of its spans are lost."""
         data = self._batches.packed(spans)
-        if self._compress is not None:
-            data = self._compress(data)
+        if self._compress is not None:  # takes long enough for requests to notice
+            data = gevent.get_hub().threadpool.apply(self._compress, (data,))
         deadline = time.monotonic() + self._target.timeout_s
         pause_s = self._first_pause_s
         while True:
-            failure = self._post(data, deadline - time.monotonic())
+            failure = self._post(data, max(deadline - time.monotonic(), _SHORTEST_S))
             if failure is None:
-                return SpanExportResult.SUCCESS
+                return 0
             wait_s = failure.asked_s or pause_s * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
             if not failure.may_pass or time.monotonic() + wait_s >= deadline:
+                lost = len(spans) if failure.lost is None else min(failure.lost, len(spans))
                 if self._lines.due(failure.what):
-                    _log.warning("the collector did not take a batch of spans: %s", failure.what)
-                return SpanExportResult.FAILURE
+                    _log.warning("the collector did not take %d of %d spans: %s", lost, len(spans), failure.what)
+                return lost
             gevent.sleep(wait_s)
             pause_s *= 2
 
@@ -110,11 +120,28 @@ class Collector:
                     stream=True,
                 )
                 with answer:
-                    answer.raw.read(_MOST_OF_AN_ANSWER)  # to the end, as a rule: the connection is kept then
-        except (requests.RequestException, HTTPError, OSError) as error:
+                    body = _beginning(answer)
+        except (requests.RequestException, OSError) as error:
             may_pass = isinstance(error, (requests.ConnectionError, requests.Timeout))
-            return _Failure(type(error).__name__, may_pass=may_pass)
-        if 200 <= answer.status_code < 300:
-            return None
-        asked_s = retry_after_s({"retry-after": answer.headers.get("Retry-After", "")}, time.time())
-        return _Failure(f"status {answer.status_code}", answer.status_code in _PASSING, asked_s)
+            return _Failure(_reason(error), may_pass)
+        if not 200 <= answer.status_code < 300:
+            asked_s = retry_after_s({"retry-after": answer.headers.get("Retry-After", "")}, time.time())
+            return _Failure(f"status {answer.status_code}", answer.status_code in _PASSING, asked_s)
+        lost = rejected_spans(body) if answer.headers.get("Content-Type") == _PROTOBUF else 0
+        return _Failure("its own log may say why", lost=lost) if lost else None
+
+
+def _beginning(answer: requests.Response) -> bytes:
+    """To the end, as a rule: the connection is kept then. The status counts, whatever comes of the rest."""
+    try:
+        return bytes(answer.raw.read(_MOST_OF_AN_ANSWER))
+    except HTTPError:
+        return b""
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason, as the system says it: what is around it has the URL, and what may be in that."""
+    inner = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return getattr(inner, "strerror", None) or f"{type(error).__name__} ({type(inner).__name__})"

@@ -9,51 +9,47 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from collections.abc import Sequence
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
-from opentelemetry.sdk.trace.export import SpanExportResult
 
 from request_callout.engine.occasional import Occasional
 
 LONGEST_FLUSH_S = 1.5
 """How long the end of a worker may take for what is still in the queue; the supervisor grants 2 seconds."""
 
-Packed = TypeVar("Packed")
-Exported = TypeVar("Exported", contravariant=True)  # noqa: PLC0105
-
 _log = logging.getLogger(__name__)
 
 
-class Exporter(Protocol[Exported]):
-    """Takes batches to where they are wanted."""
+class Exporter(Protocol):
+    """Takes batches of packed spans to where they are wanted."""
 
-    def export(self, spans: Sequence[Exported]) -> SpanExportResult:
-        """Bring a batch away; may wait."""
+    def export(self, spans: Sequence[bytes]) -> int:
+        """Bring a batch away; may wait. Gives how many of its spans are lost."""
 
     def shutdown(self) -> None:
         """Nothing follows."""
 
 
-class SpanQueue(Generic[Packed]):
+class SpanQueue:
     """Takes spans that have ended and exports them: a full batch at once, any other after ``delay_s``."""
 
-    def __init__(self, exporter: Exporter[Packed], longest: int, batch: int, delay_s: float) -> None:
+    def __init__(self, exporter: Exporter, longest: int, batch: int, delay_s: float) -> None:
         self._exporter = exporter
         self._longest = longest
         self._batch = batch
         self._delay_s = delay_s
-        self._waiting: deque[Packed] = deque()
+        self._waiting: deque[bytes] = deque()
         self._wake = Event()
         self._closing = False
         self._lost = 0
+        self._under_way = 0
         self._lines = Occasional()
         self._worker: gevent.Greenlet[[], None] | None = None
 
-    def on_end(self, span: Packed) -> None:
+    def on_end(self, span: bytes) -> None:
         """Queue a span."""
         waiting = self._waiting
         if len(waiting) >= self._longest:
@@ -79,8 +75,9 @@ class SpanQueue(Generic[Packed]):
             worker.join(LONGEST_FLUSH_S)
             if not worker.ready():
                 worker.kill(block=False)
-        if self._waiting:
-            _log.warning("ended with %d spans that could not be exported", len(self._waiting))
+        left = len(self._waiting) + self._under_way
+        if left:
+            _log.warning("ended with %d spans that could not be exported", left)
         self._exporter.shutdown()
 
     def _run(self) -> None:
@@ -96,13 +93,15 @@ class SpanQueue(Generic[Packed]):
     def _export(self) -> None:
         waiting = self._waiting
         spans = [waiting.popleft() for _ in range(min(self._batch, len(waiting)))]
+        self._under_way = len(spans)
         try:
-            exported = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            lost = self._exporter.export(spans)
         except Exception as error:  # an exporter that raises is a collector that is not there
             _log.debug("the exporter raised %s", type(error).__name__)
-            exported = False
-        if not exported:
-            self._lost += len(spans)
+            lost = len(spans)
+        self._under_way = 0
+        if lost:
+            self._lost += lost
             if self._lines.due("failed"):
                 _log.warning("spans could not be exported, %d spans are lost so far", self._lost)
         gevent.sleep(0)
@@ -125,21 +124,8 @@ class SdkLog(logging.Handler):
             _log.warning("OpenTelemetry: %s", line)
 
     def take_over(self) -> None:
-        """Be the only handler of OpenTelemetry's lines; those of its HTTP client's debugging go nowhere."""
+        """Be the only handler of OpenTelemetry's lines; those of the HTTP client, which have URLs, go nowhere."""
         logger = logging.getLogger("opentelemetry")
         logger.handlers[:] = [self]
         logger.propagate = False
-        logging.getLogger("urllib3").setLevel(logging.WARNING)
-
-
-def secrets_of(variable: Callable[[str], str]) -> list[str]:
-    """What of the exporter's settings must be in no log: values of headers, and what a URL has of credentials."""
-    found: set[str] = set()
-    for name in ("HEADERS", "TRACES_HEADERS"):
-        text = variable(f"OTEL_EXPORTER_OTLP_{name}")
-        values = [pair.partition("=")[2].strip() for pair in text.split(",")]
-        found |= {text, *values, *map(unquote, values)}
-    for name in ("ENDPOINT", "TRACES_ENDPOINT"):
-        url = urlsplit(variable(f"OTEL_EXPORTER_OTLP_{name}"))
-        found |= {url.netloc.rpartition("@")[0], url.query, url.password or ""}
-    return sorted((one for one in found if one), key=len, reverse=True)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)

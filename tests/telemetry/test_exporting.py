@@ -13,10 +13,10 @@ from pathlib import Path
 import gevent
 import pytest
 from gevent.event import Event
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from request_callout.cli.demo.process import GatewayProcess
+from request_callout.engine.occasional import Occasional
+from request_callout.telemetry import span_export
 from request_callout.telemetry.span_export import SpanQueue
 from tests.conformance.callee import PATIENCE_S, Callee, Reply
 from tests.conformance.site import Gateway, Site, callout
@@ -133,24 +133,27 @@ def test_a_collector_that_is_not_there_is_one_line(tmp_path: Path, callee: Calle
     assert "SECRETKEY" not in log
 
 
-class Holding(SpanExporter):
+class Holding:
     """Exports when it is let, and keeps what it got."""
 
     def __init__(self) -> None:
         self.may_export = Event()
-        self.got: list[ReadableSpan] = []
+        self.got: list[bytes] = []
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[bytes]) -> int:
         self.may_export.wait(PATIENCE_S)
         self.got += spans
-        return SpanExportResult.SUCCESS
+        return 0
+
+    def shutdown(self) -> None:
+        """Nothing is kept open."""
 
 
 def test_the_queue_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """While the collector takes nothing, no more than the queue's length is kept, the oldest."""
     exporter = Holding()
     queue = SpanQueue(exporter, longest=10, batch=4, delay_s=60)
-    spans = [ReadableSpan(name=str(number)) for number in range(100)]
+    spans = [str(number).encode() for number in range(100)]
     for span in spans[:4]:
         queue.on_end(span)
     gevent.sleep(0)  # these are being exported now
@@ -158,7 +161,7 @@ def test_the_queue_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
         queue.on_end(span)
     exporter.may_export.set()
     queue.shutdown()
-    assert [span.name for span in exporter.got] == [str(number) for number in range(14)]
+    assert exporter.got == spans[:14]
     assert "1 spans are lost so far" in caplog.text
     assert len(caplog.records) == 1
 
@@ -168,11 +171,45 @@ def test_a_batch_that_is_not_full_waits_for_the_delay() -> None:
     exporter = Holding()
     exporter.may_export.set()
     queue = SpanQueue(exporter, longest=10, batch=4, delay_s=0.001)
-    queue.on_end(ReadableSpan(name="alone"))
+    queue.on_end(b"alone")
     while not exporter.got:
         gevent.sleep(0.001)
     queue.shutdown()
     assert len(exporter.got) == 1
+
+
+def test_what_is_on_its_way_at_the_end_is_told_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that the collector has not answered when time is up is lost as what waits behind it."""
+    monkeypatch.setattr(span_export, "LONGEST_FLUSH_S", 0.01)
+    queue = SpanQueue(Holding(), longest=10, batch=4, delay_s=60)
+    for _ in range(5):
+        queue.on_end(b"span")
+    queue.shutdown()
+    assert [record.getMessage() for record in caplog.records] == ["ended with 5 spans that could not be exported"]
+
+
+class Refusing(Holding):
+    """Loses one span of each batch, and every batch after the first two."""
+
+    def export(self, spans: Sequence[bytes]) -> int:
+        self.got += spans
+        if len(self.got) > 8:
+            raise ValueError
+        return 1
+
+
+def test_what_is_lost_is_counted(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some spans of a batch, or a whole one, however its export ends; the next is exported all the same."""
+    monkeypatch.setattr(Occasional, "due", lambda self, subject: True)
+    queue = SpanQueue(Refusing(), longest=20, batch=4, delay_s=60)
+    for _ in range(16):
+        queue.on_end(b"span")
+    queue.shutdown()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"spans could not be exported, {lost} spans are lost so far" for lost in (1, 2, 6, 10)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +221,7 @@ def test_a_batch_that_is_not_full_waits_for_the_delay() -> None:
         ("OTEL_TRACES_SAMPLER", "sometimes", "may be one of always_on"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "whole number above 0"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,SECRETKEY", "must be NAME=VALUE"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", 'a b="SECRETKEY"', "must be NAME=VALUE"),
         ("OTEL_PROPAGATORS", "pigeon", "pigeon not found"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "may be one of none, gzip, deflate"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "a number of seconds above 0"),
