@@ -141,8 +141,11 @@ class Batches:
 
     def packed(self, spans: Sequence[bytes]) -> bytes:
         """``ExportTraceServiceRequest`` with these packed spans."""
-        of_scope = delimited(b"\x12", self._scope + b"".join(spans))
-        return delimited(b"\x0a", self._resource + of_scope + self._schema_url)
+        # Lengths first, so that megabytes are copied once.
+        size = len(self._scope) + sum(map(len, spans))
+        before = self._resource + b"\x12" + varint(size) + self._scope
+        whole = len(before) - len(self._scope) + size + len(self._schema_url)
+        return b"".join((b"\x0a", varint(whole), before, *spans, self._schema_url))
 
 
 def rejected_spans(answer: bytes) -> int:

@@ -89,7 +89,7 @@ def _headers() -> dict[str, bytes]:
     name, given = _of_traces("HEADERS")
     headers: dict[str, bytes] = {}
     for pair in filter(str.strip, given.split(",")):
-        one = parse_env_headers(pair, liberal=True)
+        one = parse_env_headers(pair, liberal=True) if "=" in pair else {}
         if not one or any(not _NAME.fullmatch(key) or not value.isprintable() for key, value in one.items()):
             raise ValueError(f"{name} must be NAME=VALUE, or several of these with commas between, values URL-encoded")
         headers |= {key: value.encode() for key, value in one.items()}

@@ -103,7 +103,9 @@ def test_what_a_collector_takes_in_part_is_told(
     "answer",
     [
         Reply(200, b"", PROTOBUF),
-        Reply(200, ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess()).SerializeToString(), PROTOBUF),
+        Reply(
+            200, ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess()).SerializeToString(), PROTOBUF
+        ),
         Reply(200, b"\x0a\xff", PROTOBUF),
         Reply(200, b"\x0a\x02\x08\x02", (("Content-Type", "application/json"),)),
         Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n\x0a\x02\x08"),
