@@ -49,7 +49,9 @@ def test_a_batch_is_one_request(callee: Callee, compression: str, unpacked: Call
     assert request.header("content-encoding") == (None if compression == "none" else compression)
 
 
-@pytest.mark.parametrize("passing", [Reply(503), Reply(429), Reply(drop=True)], ids=["503", "429", "no answer"])
+@pytest.mark.parametrize(
+    "passing", [*map(Reply, (429, 502, 503, 504)), Reply(drop=True)], ids=["429", "502", "503", "504", "no answer"]
+)
 def test_what_may_pass_is_tried_again(callee: Callee, caplog: pytest.LogCaptureFixture, passing: Reply) -> None:
     """A collector that is restarted, or busy for a moment, loses nothing, and nobody hears of it."""
     callee.on("/v1/traces", passing, passing, Reply(200))
