@@ -138,6 +138,7 @@ class Holding:
 
     def __init__(self) -> None:
         self.may_export = Event()
+        self.is_shut_down = False
         self.got: list[bytes] = []
 
     def export(self, spans: Sequence[bytes]) -> int:
@@ -146,7 +147,26 @@ class Holding:
         return 0
 
     def shutdown(self) -> None:
-        """Nothing is kept open."""
+        self.is_shut_down = True
+
+
+def test_a_full_batch_is_exported_at_once() -> None:
+    """Whatever is left of the delay; a batch that is not full, at the end."""
+    exporter = Holding()
+    exporter.may_export.set()
+    queue = SpanQueue(exporter, longest=10, batch=3, delay_s=3600)
+    for number in range(3):
+        assert exporter.got == []
+        queue.on_end(b"%d" % number)
+        gevent.sleep(0.001)  # it waits now
+    with gevent.Timeout(PATIENCE_S):
+        while not exporter.got:
+            gevent.sleep(0.001)
+    queue.on_end(b"3")
+    gevent.sleep(0.001)
+    queue.shutdown()
+    assert exporter.got == [b"0", b"1", b"2", b"3"]
+    assert exporter.is_shut_down
 
 
 def test_the_queue_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
@@ -167,7 +187,7 @@ def test_the_queue_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_batch_that_is_not_full_waits_for_the_delay(caplog: pytest.LogCaptureFixture) -> None:
-    """One span alone is exported too, when its time has come, and so is the next; nothing is told where none is lost."""
+    """One span alone is exported too, when its time has come, and so is the next; where none is lost, none is told."""
     exporter = Holding()
     exporter.may_export.set()
     queue = SpanQueue(exporter, longest=10, batch=4, delay_s=0.001)
@@ -182,12 +202,16 @@ def test_a_batch_that_is_not_full_waits_for_the_delay(caplog: pytest.LogCaptureF
 def test_what_is_on_its_way_at_the_end_is_told_too(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that the collector has not answered when time is up is lost as what waits behind it."""
+    """A batch that the collector has not answered when time is up is lost as what waits behind it: no more is done."""
     monkeypatch.setattr(span_export, "LONGEST_FLUSH_S", 0.01)
-    queue = SpanQueue(Holding(), longest=10, batch=4, delay_s=60)
+    exporter = Holding()
+    queue = SpanQueue(exporter, longest=10, batch=4, delay_s=60)
     for _ in range(5):
         queue.on_end(b"span")
     queue.shutdown()
+    exporter.may_export.set()
+    gevent.sleep(0.001)
+    assert (exporter.got, exporter.is_shut_down) == ([], True)
     assert [record.getMessage() for record in caplog.records] == ["ended with 5 spans that could not be exported"]
 
 
