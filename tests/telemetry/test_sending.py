@@ -60,6 +60,17 @@ def test_what_may_pass_is_tried_again(callee: Callee, caplog: pytest.LogCaptureF
     assert caplog.records == []
 
 
+def test_pauses_grow_unless_the_collector_asks_for_another(callee: Callee, monkeypatch: pytest.MonkeyPatch) -> None:
+    """About 1 s, 2 s, 4 s, each worker's a little different; ``Retry-After`` counts instead."""
+    asking = Reply(429, headers=(("Retry-After", "7"),))
+    callee.on("/v1/traces", Reply(503), Reply(drop=True), asking, Reply(503), Reply(200))
+    pauses: list[float] = []
+    monkeypatch.setattr(otlp_sending, "gevent", SimpleNamespace(sleep=pauses.append, Timeout=gevent.Timeout))
+    assert Collector(target(callee), BATCHES).export([SPAN]) == 0
+    assert pauses[2] == 7
+    assert pauses == pytest.approx([1, 2, 7, 8], rel=0.2)
+
+
 @pytest.mark.parametrize("status", [400, 401, 307])
 def test_what_does_not_pass_is_told(callee: Callee, caplog: pytest.LogCaptureFixture, status: int) -> None:
     """A refusal is final, and a redirection is one: the headers are for this collector only. The log has the status."""
