@@ -8,7 +8,7 @@ import logging
 import ssl
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -217,19 +217,39 @@ def test_a_proxys_credentials_are_not_in_the_log(
     assert "SECRET" not in caplog.text
 
 
+@pytest.fixture
+def loggers() -> Iterator[None]:
+    """Those that a test may take over, given back after it."""
+    given = [logging.getLogger(name) for name in ("opentelemetry", "urllib3")]
+    before = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in given]
+    yield
+    for logger, handlers, propagate, level in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("loggers")
 def test_headers_that_are_none_are_no_traceback(callee: Callee, caplog: pytest.LogCaptureFixture) -> None:
     """What the HTTP client thinks of an answer is not for our log: it has the URL, key and all."""
-    loggers = [logging.getLogger(name) for name in ("opentelemetry", "urllib3")]
-    before = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
     callee.on("/v1/traces", Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nno header\r\na: b\r\n\r\n"))
-    try:
-        SdkLog([]).take_over()
-        assert Collector(target(callee), BATCHES).export([SPAN]) == 0
-    finally:
-        for logger, handlers, propagate, level in before:
-            logger.handlers[:], logger.propagate = handlers, propagate
-            logger.setLevel(level)
+    SdkLog([]).take_over()
+    assert Collector(target(callee), BATCHES).export([SPAN]) == 0
     assert caplog.records == []
+
+
+@pytest.mark.usefixtures("loggers")
+def test_what_opentelemetry_says_is_told_once_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """Each kind of line is for our log, whatever differs in it, but not those that are for debugging."""
+    SdkLog(["word is SECRET", "SECRET"]).take_over()
+    theirs = logging.getLogger("opentelemetry.sdk")
+    for what in ("the word is SECRET, SECRET", "again"):
+        theirs.warning("no such resource: %s", what)
+    theirs.error("another")
+    theirs.info("nothing")
+    assert [record.getMessage() for record in caplog.records] == [
+        "OpenTelemetry: no such resource: the ***, ***",
+        "OpenTelemetry: another",
+    ]
 
 
 def test_a_pause_that_took_too_long_is_no_error(
