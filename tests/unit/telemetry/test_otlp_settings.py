@@ -74,7 +74,8 @@ def test_the_rest_is_taken_over(given: Given) -> None:
     }
     assert (found.compression, found.timeout_s) == ("gzip", 3.5)
     assert (found.verify, found.certificate) == (True, None)
-    assert (given(HEADERS="").headers, given(COMPRESSION="").compression) == ({}, "none")
+    found = given(HEADERS="", COMPRESSION="", TIMEOUT="")
+    assert (found.headers, found.compression, found.timeout_s) == ({}, "none", 10.0)
 
 
 @pytest.mark.parametrize(

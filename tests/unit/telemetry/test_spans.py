@@ -14,7 +14,9 @@ from request_callout.engine import Engine
 from request_callout.engine.client import Part
 from request_callout.engine.kong import Call, ConnectionLost
 from request_callout.telemetry import spans as telemetry_spans
+from request_callout.telemetry.otel_settings import Tracing
 from request_callout.telemetry.otlp import Span
+from request_callout.telemetry.propagation import Place
 from request_callout.telemetry.span_export import SdkLog
 from request_callout.telemetry.spans import Spans
 from tests.unit.engine.kong_double import KongDouble
@@ -126,3 +128,18 @@ def test_a_clock_that_is_set_does_not_bend_spans(
     assert clock["ns"] != 10**18
     attempt, request = found
     assert request.began_ns <= attempt.began_ns <= attempt.ended_ns <= request.ended_ns < 10**18 + 10**11
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(None, 0b11), (0b00, 0b00), (0b01, 0b01), (0b10, 0b10), (0xFF, 0b11)], ids=str
+)
+def test_a_trace_says_whether_its_id_is_random(monkeypatch: pytest.MonkeyPatch, given: int | None, told: int) -> None:
+    """Ours is; of a client's trace this is kept as it came, and flags that nobody knows yet are not (W3C, level 2)."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setattr(SdkLog, "take_over", lambda self: None)
+    parent = None if given is None else Place(b"1" * 16, b"2" * 8, given, "a=1")
+    place = Tracing().begin(parent)
+    assert place.flags == told
+    if parent is not None:
+        assert (place.trace_id, place.state) == (parent.trace_id, parent.state)
+        assert place.span_id != parent.span_id
