@@ -164,21 +164,25 @@ def test_a_batch_is_compressed_beside_the_loop(callee: Callee, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("host", "says"),
-    [("127.0.0.1", "certificate is not valid for '127.0.0.1'"), ("localhost", None)],
-    ids=["wrong", "right"],
+    ("host", "is_known", "says"),
+    [
+        ("127.0.0.1", True, "certificate is not valid for '127.0.0.1'"),
+        ("localhost", False, "certificate verify failed"),
+        ("localhost", True, None),
+    ],
+    ids=["wrong name", "unknown", "right"],
 )
 def test_a_collector_is_who_its_certificate_says(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, says: str | None
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, is_known: bool, says: str | None
 ) -> None:
-    """With the CA of the variable; one with another name gets nothing, and the log says what is wrong."""
+    """With the CA of the variable, else the usual ones; another gets nothing, and the log says what is wrong."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(context)
     collector = Callee(Reply(200), tls=context)
     url = f"https://{host}:{collector.port}/v1/traces?key=SECRETKEY"
-    wanted = Target(url, {}, timeout_s=5.0 if says is None else 0.5, verify=str(tmp_path / "ca.pem"))
+    wanted = Target(url, {}, timeout_s=5.0 if says is None else 0.5, verify=not is_known or str(tmp_path / "ca.pem"))
     assert Collector(wanted, BATCHES).export([SPAN]) == (0 if says is None else 1)
     assert len(collector.received()) == (1 if says is None else 0)
     assert (says or "") in caplog.text

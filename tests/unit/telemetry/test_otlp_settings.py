@@ -130,6 +130,12 @@ def test_files_for_tls_are_read_at_the_start(given: Given, tmp_path: Path) -> No
         given(**{name: both})
 
 
+def test_without_files_the_usual_authorities_count(given: Given) -> None:
+    """A certificate is always checked."""
+    assert given(ENDPOINT="https://c").verify is True
+    assert given(INSECURE="true").verify is True
+
+
 def test_a_key_without_its_certificate_is_refused(given: Given, tmp_path: Path) -> None:
     """It would never be used; a key of another certificate, or one with a password, can't be."""
     with pytest.raises(ValueError, match=r"^OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"):

@@ -54,6 +54,7 @@ class Late(KongDouble):
 def exported(monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, list[Span]]:
     """An engine that records spans, and what it would have sent."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
     monkeypatch.setattr(SdkLog, "take_over", lambda self: None)
     spans = Spans()
     found: list[Span] = []
@@ -143,3 +144,15 @@ def test_a_trace_says_whether_its_id_is_random(monkeypatch: pytest.MonkeyPatch, 
     if parent is not None:
         assert (place.trace_id, place.state) == (parent.trace_id, parent.state)
         assert place.span_id != parent.span_id
+
+
+@pytest.mark.parametrize(("callouts", "kept", "dropped"), [(1, 1, 0), (2, 2, 0), (4, 2, 2)])
+def test_a_span_has_no_more_events_than_the_limit(
+    exported: tuple[Engine, list[Span]], callouts: int, kept: int, dropped: int
+) -> None:
+    """``OTEL_SPAN_EVENT_COUNT_LIMIT`` of them; the rest is counted."""
+    engine, found = exported
+    skipped = [{"name": name, "when": "$(false)", "request": {"url": "http://a/"}} for name in "abcd"[:callouts]]
+    engine.instance({"__plugin_id": "p", "callouts": skipped}).access(KongDouble())
+    (span,) = found
+    assert (len(span.events), span.dropped_events) == (kept, dropped)
