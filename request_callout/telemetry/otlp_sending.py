@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import gevent
 import requests
+from requests.utils import get_auth_from_url
 from urllib3.exceptions import HTTPError
 
 from request_callout import __version__
@@ -77,6 +78,9 @@ class Collector:
         if self._compress is not None:
             self._headers["Content-Encoding"] = target.compression
         self._session = requests.Session()
+        # Without, requests takes what ~/.netrc has for the host, in place of the header that was given.
+        of_url = get_auth_from_url(target.url)
+        self._session.auth = of_url if any(of_url) else lambda request: request
         self._lines = Occasional()
 
     def export(self, spans: Sequence[bytes]) -> int:

@@ -221,6 +221,20 @@ def test_a_proxys_credentials_are_not_in_the_log(
     assert "SECRET" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("user", "sent"), [("", "Bearer mine"), ("me:word@", "Basic bWU6d29yZA==")], ids=["header", "url"]
+)
+def test_a_netrc_is_for_others(
+    callee: Callee, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, sent: str
+) -> None:
+    """What the collector is told of who we are is what the variables say, whatever a file has for its host."""
+    (tmp_path / "netrc").write_text("default login other password SECRETKEY\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    wanted = Target(callee.url.replace("//", f"//{user}"), {"authorization": b"Bearer mine"}, timeout_s=5.0)
+    assert Collector(wanted, BATCHES).export([SPAN]) == 0
+    assert callee.one().all("authorization") == [sent]
+
+
 @pytest.fixture
 def loggers() -> Iterator[None]:
     """Those that a test may take over, given back after it."""
