@@ -244,3 +244,14 @@ def test_a_refresh_has_a_trace_of_its_own_that_is_linked(traced: Traced, callee:
 
 def refreshes(traced: Traced) -> list[Span]:
     return [one for one in traced.collector.spans("request-callout refresh") if one.links[0][0] == traced.trace]
+
+
+def test_a_method_that_is_not_usual_makes_no_name(traced: Traced, callee: Callee) -> None:
+    """Names of spans are few: a method that HTTP does not know is an attribute only."""
+    traced.site.configure([callout("a", "/a", method="PURGE")])
+    traced.get()
+    (attempt,) = traced.attempts()
+    assert callee.one().method == "PURGE"
+    assert attempt.name == "HTTP a"
+    assert attempt.attributes["http.request.method"] == "_OTHER"
+    assert attempt.attributes["http.request.method_original"] == "PURGE"
