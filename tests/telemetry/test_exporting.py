@@ -290,8 +290,9 @@ def test_without_the_extra_the_option_says_what_to_install(tmp_path: Path, start
 def test_off_nothing_of_it_is_loaded() -> None:
     """Without the option the server knows nothing of OpenTelemetry."""
     script = (
-        "import sys; from request_callout.cli import serve; from request_callout.server.reports import Reports; "
-        "assert serve._observers(Reports(None, workers=1), None, otel=False) == []; "
+        "import sys; from request_callout.cli.serve.work import observers; "
+        "from request_callout.server.reports import Reports; "
+        "assert observers(Reports(None, workers=1), None, otel=False) == []; "
         "import request_callout.engine, request_callout.server.worker, request_callout.server.protobuf; "
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests', 'google'))])"
     )

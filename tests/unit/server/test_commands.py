@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from request_callout import __version__
 from request_callout.cli import main
-from request_callout.cli.serve import _OPTIONS, _settings
+from request_callout.cli.serve.settings import OPTIONS, settings_of
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
 from request_callout.pdk.protobuf import wire
 from tests.unit.server.processes import Start
@@ -54,13 +54,13 @@ def test_dump_imports_nothing_heavy() -> None:
 def test_every_setting_is_an_option_with_its_default() -> None:
     """Each field of the settings has an option, whose default is the field's."""
     fields = {(group, field.name) for group in (Settings, LuaSettings, TransportSettings) for field in fields_of(group)}
-    assert {(option.group, option.field) for option in _OPTIONS} == fields - {
+    assert {(option.group, option.field) for option in OPTIONS} == fields - {
         (Settings, "lua"),
         (Settings, "transport"),
     }
     command: Any = main.get_command(None, "serve")  # type: ignore[arg-type]
     with command.make_context("serve", ["--socket", "/s"]) as context:
-        assert _settings(context.params) == Settings()
+        assert settings_of(context.params) == Settings()
 
 
 def fields_of(group: Any) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ def test_options_come_from_the_environment_too() -> None:
         for name, value in environment.items():
             patch.setenv(name, value)
         with command.make_context("serve", ["--pool-size", "3"]) as context:
-            settings = _settings(context.params)
+            settings = settings_of(context.params)
     assert settings.deadline_ms == 7
     assert settings.lua.sandbox_requires == ("a.b", "c")
     assert (settings.transport.pool_idle_s, settings.transport.pool_size) == (0.5, 3)
