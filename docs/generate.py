@@ -187,7 +187,8 @@ def options() -> str:
         record = option.get_help_record(context)
         if isinstance(option, click.Option) and record is not None:
             meaning, _, extra = record[1].partition("  [")
-            told = dict(part.partition(": ")[::2] for part in re.split(r"; (?=default|required|x)", extra.rstrip("]")))
+            parts = re.split(r"; (?=default|required|x|[0-9]+<)", extra.rstrip("]"))
+            told = dict(part.partition(": ")[::2] for part in parts)
             default = "(required)" if "required" in told else _code(told.get("default", "").strip("()"))
             if isinstance(option.type, click.Choice):
                 meaning += f" One of {', '.join(_code(str(choice)) for choice in option.type.choices)}."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import click
 
+from request_callout.cli.seconds import Seconds
 from request_callout.pdk.protobuf import (
     FrameDecoder,
     FrameError,
@@ -52,7 +53,7 @@ class NotAllowed(Unhealthy):
     "--timeout-s",
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above_0=True),
     default=2.0,
     show_default=True,
     envvar="REQUEST_CALLOUT_TIMEOUT_S",

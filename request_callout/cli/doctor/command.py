@@ -16,6 +16,7 @@ from request_callout.cli.doctor import entities, node, server
 from request_callout.cli.doctor.admin import AdminApi, Unreachable
 from request_callout.cli.doctor.findings import Finding
 from request_callout.cli.doctor.schema import schema
+from request_callout.cli.seconds import Seconds
 from request_callout.config.kong_schema import PLUGIN_NAME
 from request_callout.values import printable
 
@@ -64,7 +65,7 @@ def _url(context: click.Context, parameter: click.Parameter, url: str) -> str:
 @click.option("--insecure", is_flag=True, help="Do not verify its certificate.")
 @click.option(
     "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above_0=True),
     default=10.0,
     show_default=True,
     help="How many seconds an answer may take.",

@@ -11,6 +11,7 @@ import click
 
 from request_callout.cli.debug_secret import VARIABLE as _SECRET
 from request_callout.cli.debug_secret import debug_secret
+from request_callout.cli.seconds import Seconds
 from request_callout.cli.serve.settings import settings_of, settings_options, variable
 from request_callout.cli.serve.work import observers, ring, work
 from request_callout.config.kong_schema import plugin_info
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from request_callout.server.sockets import ListeningSocket
 
 _MOST_WORKERS = 256
+_LARGEST_GROUP = 2**32 - 2
 
 
 def _mode(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -36,8 +38,10 @@ def _mode(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 def _group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    if value is None or value.isdigit():
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    if value.isdecimal() and int(value) <= _LARGEST_GROUP:
+        return int(value)
     try:
         return grp.getgrnam(value).gr_gid
     except KeyError:
@@ -54,7 +58,7 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str | 
 def _workers(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
     if value == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not value.isdigit() or not 1 <= int(value) <= _MOST_WORKERS:
+    if not value.isdecimal() or not 1 <= int(value) <= _MOST_WORKERS:
         raise click.BadParameter(f"a number from 1 to {_MOST_WORKERS}, or auto")
     return int(value)
 
@@ -97,7 +101,7 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     "watchdog-s",
     "--watchdog",
     "watchdog_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=5.0,
     help="A worker that stands still for so many seconds is replaced, with its stack in the log; 0: never.",
 )
@@ -105,7 +109,7 @@ def _process_option(name: str, *more: str, **settings: Any) -> Callable[..., Any
     "grace-s",
     "--grace",
     "grace_s",
-    type=click.FloatRange(min=0),
+    type=Seconds(),
     default=GRACE_S,
     help="How many seconds requests in flight may take after SIGTERM.",
 )

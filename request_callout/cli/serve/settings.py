@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from request_callout.cli.seconds import Seconds
 from request_callout.config import destinations
 from request_callout.config.settings import LuaSettings, Settings, TransportSettings
 
@@ -41,6 +42,8 @@ class _List(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
 
 
 _SIZE = click.IntRange(min=1)
+_INSTRUCTIONS = click.IntRange(1, 2**31 - 1)  # LuaJIT counts with a C int
+_MEMORY = click.IntRange(1, 2**40)
 OPTIONS = (
     _Option("kong-version", Settings, "kong_version", str, "Kong's version, told in the User-Agent of callouts."),
     _Option(
@@ -102,9 +105,11 @@ OPTIONS = (
         str,
         "Further globals for scripts, separated by commas, as in kong.conf.",
     ),
-    _Option("lua-max-instructions", LuaSettings, "max_instructions", _SIZE, "For one run of a script or expression."),
+    _Option(
+        "lua-max-instructions", LuaSettings, "max_instructions", _INSTRUCTIONS, "For one run of a script or expression."
+    ),
     _Option("lua-max-time-ms", LuaSettings, "max_time_ms", _SIZE, "For one run, with the PDK calls that it makes."),
-    _Option("lua-max-memory-bytes", LuaSettings, "max_memory_bytes", _SIZE, "What one run may allocate."),
+    _Option("lua-max-memory-bytes", LuaSettings, "max_memory_bytes", _MEMORY, "What one run may allocate."),
     _Option(
         "ca-file",
         TransportSettings,
@@ -121,7 +126,7 @@ OPTIONS = (
         "pool-idle-s",
         TransportSettings,
         "pool_idle_s",
-        click.FloatRange(min=0),
+        Seconds(),
         "How many seconds an idle one is kept.",
     ),
     _Option(

@@ -92,9 +92,17 @@ def test_options_come_from_the_environment_too() -> None:
         ["--socket-mode", "9"],
         ["--socket-mode", "7777"],
         ["--socket-group", "no-such-group"],
+        ["--socket-group", "²"],
+        ["--socket-group", "4294967295"],
         ["--workers", "0"],
         ["--workers", "many"],
+        ["--workers", "²"],
         ["--watchdog", "-1"],
+        ["--watchdog", "nan"],
+        ["--grace", "inf"],
+        ["--pool-idle-s", "nan"],
+        ["--lua-max-instructions", "2147483648"],
+        ["--lua-max-memory-bytes", "18446744073709551616"],
         ["--deadline-ms", "0"],
         [],
     ],
@@ -106,6 +114,15 @@ def test_wrong_options_are_refused_before_anything_starts(options: list[str]) ->
     )
     assert result.exit_code == 2
     assert "Error" in result.output
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
+@pytest.mark.parametrize("command", [["health", "--socket", "/s"], ["doctor"]], ids=["health", "doctor"])
+def test_a_time_that_no_clock_has_is_refused(command: list[str], seconds: str) -> None:
+    """What can't be waited for is an error of the command line, not one of the socket or a traceback."""
+    result = CliRunner().invoke(main, [*command, "--timeout-s", seconds])
+    assert result.exit_code == 2
+    assert "Invalid value for '--timeout-s'" in result.output
 
 
 def test_help_imports_no_command() -> None:
