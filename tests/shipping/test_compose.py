@@ -28,13 +28,17 @@ def kong_settings() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_may_more_than_it_needs(name: str) -> None:
-    """All run as one user without privileges, on a read-only root, with a health check, and listen on loopback only."""
+    """All run as one user without privileges, on a read-only root, with a health check, and listen on loopback only.
+
+    No log grows without end.
+    """
     service = SERVICES[name]
     assert service["user"] == "1000:1000"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["logging"] == {"driver": "local"}
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from request_callout.cli import main
+from request_callout.cli.serve.settings import settings_of
 from request_callout.config import load
 from request_callout.config.schema import json_schema
+from request_callout.transport import OutgoingRequest, Transport, TransportError
 from tests.shipping import dockerfile
 from tests.shipping.commands import IMAGE_DIRECTORY, PLUGINSERVER, ROOT, documents, parse
 
@@ -97,6 +100,17 @@ def test_prometheus_finds_the_port(name: str) -> None:
     assert len(port["name"]) <= 15  # Kubernetes' limit
     (endpoint,) = values("podmonitor")["spec"]["podMetricsEndpoints"]
     assert endpoint["port"] == port["name"]
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("url", ["https://127.0.0.1:8444/", "https://localhost:8444/", "https://[::1]:8444/"])
+def test_no_callout_gets_to_the_admin_api_of_its_pod(name: str, url: str) -> None:
+    """The containers of a pod share their loopback, where the charts have Kong's Admin API."""
+    given = {entry["name"]: entry["value"] for entry in sidecar(name)["env"]}
+    settings = settings_of(parse(sidecar(name)["args"], {**of_image(), **given}))
+    with closing(Transport(settings.transport)) as transport, pytest.raises(TransportError) as raised:
+        transport.send(OutgoingRequest("GET", url, [], None, 1, 1, 1))
+    assert raised.value.kind == "destination"
 
 
 def test_the_server_is_there_before_kong_and_after_it() -> None:
