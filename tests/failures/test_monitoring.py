@@ -138,6 +138,14 @@ def test_no_events_at_all_since_a_restart_are_none_too() -> None:
     assert "unless" in expression("RequestCalloutNoEvents")
 
 
+@pytest.mark.parametrize("alert", ["RequestCalloutMisconfigured", "RequestCalloutScriptErrors"])
+def test_the_first_error_of_its_kind_is_told(alert: str) -> None:
+    """Its series begins with 1, in which ``increase`` sees nothing: what was not there before counts as well."""
+    (name,) = set(re.findall(r"request_callout_\w+(?:\{[^}]*\})?", expression(alert)))
+    assert f"increase({name}[5m])" in expression(alert)
+    assert f"({name} unless {name} offset 5m) > 0" in expression(alert)
+
+
 def test_every_result_without_a_usable_response_raises_an_alert() -> None:
     """What is none of these words for success, or for nobody's fault, is told by one alert or another."""
     told = re.findall(r'result=~"([^"]*)"', expression("RequestCalloutFailing"))
