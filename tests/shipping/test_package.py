@@ -89,11 +89,12 @@ def test_the_wheel_has_the_package_and_nothing_else(packages: tuple[Path, Path])
 
 
 def test_the_sdist_has_what_the_build_needs_and_no_junk(packages: tuple[Path, Path]) -> None:
-    """The sources, the schema (a file, where the package has a link to it), and nothing that a build leaves behind."""
+    """The sources, the schema (a file, where the package has a link to it), the changelog, and no junk."""
     with tarfile.open(packages[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     top = {name.partition("/")[0] for name in names if name}
     assert set(BUILT_FROM) - {"schema"} <= top
+    assert "CHANGELOG.md" in top
     assert "request_callout/config/request-callout.schema.json" in names
     assert not [name for name in names if re.search(r"__pycache__|\.so$|\.pyc$|^\.venv|^build/|^dist/|\.cache", name)]
 
