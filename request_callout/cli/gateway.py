@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,17 @@ from request_callout.gateway.runtime import handed_config
 from request_callout.gateway.schema_rules import Definition
 from request_callout.gateway.vault import resolver
 
+_OTHER_FORMATS = (
+    (
+        re.compile(r"\$\{\{|(?:^|[{,])[ \t\"-]*_(?:info|plugin_configs|config)\"?[ \t]*:", re.MULTILINE),
+        "this is decK's format, which is more than Kong reads; deck file render --populate-env-vars makes Kong's of it",
+    ),
+    (
+        re.compile(r"(?:^|[{,])[ \t\"-]*kind\"?[ \t]*:[ \t\"]*Kong(?:Cluster)?Plugin\b", re.MULTILINE),
+        "this is a manifest of Kubernetes; put its config into a declarative file of Kong's, below a route",
+    ),
+)
+"""What validate reads and Kong does not, and what to do; told when a file is refused."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "notice": logging.INFO, "warn": logging.WARNING}
 
 
@@ -49,7 +61,7 @@ class _AddressType(click.ParamType[Address]):
         if isinstance(value, Address):
             return value
         host, _, port = str(value).rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not port.isdecimal() or int(port) > 65535:
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
         return Address(host.strip("[]"), int(port))
 
@@ -169,6 +181,10 @@ def _refuse(
         findings += list(_beside(str(file), text, by_kong, by_plugin, tuple(finding.problem for finding in findings)))
     findings.sort(key=lambda finding: finding.place or Place(0, 0))
     click.echo(as_text([replace(checked, findings=tuple(findings))], Style(quiet=True)), nl=False, err=True)
+    for pattern, remedy in _OTHER_FORMATS:
+        if pattern.search(text):
+            click.echo(f"{file}: {remedy}", err=True)
+            break
     raise SystemExit(1)
 
 

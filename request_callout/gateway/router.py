@@ -163,7 +163,7 @@ def _host_name(host: str) -> str:
 
 def _host_rule(host: str) -> Callable[[str, int], bool]:
     name, colon, digits = host.rpartition(":")
-    port = int(digits) if colon and digits.isdigit() else None
+    port = int(digits) if colon and digits.isdecimal() else None
     name = name if port is not None else host
     if name.startswith("*"):
         return lambda asked, to: asked.endswith(name[1:]) and (port is None or to == port)

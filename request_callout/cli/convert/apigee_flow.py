@@ -194,7 +194,7 @@ class _Flow:
         answer = self._answer
         if answer is None:
             return {"status": 200}
-        if answer.status.isdigit() and 200 <= int(answer.status) <= 599:
+        if answer.status.isdecimal() and 200 <= int(answer.status) <= 599:
             respond["status"] = int(answer.status)
         if answer.headers:
             respond["headers"] = dict(answer.headers)

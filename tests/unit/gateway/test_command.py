@@ -157,6 +157,42 @@ def test_each_problem_has_its_line_and_a_remedy(tmp_path: Path, text: str, said:
     assert said in result.output
 
 
+DECK = "this is decK's format, which is more than Kong reads; deck file render --populate-env-vars makes Kong's of it"
+MANIFEST = "this is a manifest of Kubernetes; put its config into a declarative file of Kong's, below a route"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("_format_version: '3.0'\nservices:\n- name: s\n  url: ${{ env \"DECK_URL\" }}\n", DECK),
+        ("_format_version: '3.0'\n_info: {select_tags: [shop]}\n", DECK),
+        ("_format_version: '3.0'\nplugins:\n- name: request-callout\n  _config: shared\n", DECK),
+        ('{"_format_version": "3.0", "_info": {}}', DECK),
+        ("apiVersion: configuration.konghq.com/v1\nkind: KongPlugin\nplugin: request-callout\n", MANIFEST),
+        ('{"apiVersion": "v1", "kind": "KongClusterPlugin"}', MANIFEST),
+        ("_format_version: '3.0'\nplugins:\n- name: no-such\n", None),
+    ],
+)
+@pytest.mark.parametrize("command", [["gateway"], ["try", "--request", "http://h/"]], ids=["gateway", "try"])
+def test_what_validate_reads_and_kong_does_not_has_a_remedy(
+    tmp_path: Path, command: list[str], text: str, said: str | None
+) -> None:
+    """A file for decK or Kubernetes that is refused is told to be one, in the last line; no other file is."""
+    file = configured(tmp_path, text)
+    result = CliRunner().invoke(main, [*command, file])
+    assert result.exit_code == 1
+    last = result.output.splitlines()[-1]
+    assert last == f"{file}: {said}" if said else not last.startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:²", "127.0.0.1:65536", ":80"])
+def test_a_wrong_address_is_refused(address: str) -> None:
+    """What is no HOST:PORT is an error of the command line."""
+    result = CliRunner().invoke(main, ["gateway", "--proxy", address])
+    assert result.exit_code == 2
+    assert "is not HOST:PORT" in result.output
+
+
 def test_bytes_that_are_no_utf_8_are_told(tmp_path: Path) -> None:
     """A file in another encoding is told to be one, with the place of the first such byte."""
     file = tmp_path / "kong.yml"
