@@ -30,6 +30,7 @@ from request_callout.gateway.node import (
     CLIENT_BODY_BUFFER_BYTES,
     PLUGIN,
     Address,
+    CannotListen,
     Gateway,
     GatewaySettings,
     function_lua,
@@ -123,7 +124,11 @@ def gateway(
     )
     try:
         asyncio.run(_serve(Gateway(settings, schemas), configuration))
-    except (OSError, ServerNotReady) as error:
+    except ServerNotReady as error:
+        raise click.ClickException(f"{error}: its last lines say why") from None
+    except CannotListen as error:
+        raise click.ClickException(f"{error}; choose other addresses with --proxy and --admin") from None
+    except OSError as error:
         raise click.ClickException(str(error)) from None
 
 

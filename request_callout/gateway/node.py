@@ -31,6 +31,10 @@ CLIENT_BODY_BUFFER_BYTES = 8 * 1024
 """Kong's default of ``nginx_http_client_body_buffer_size``."""
 
 
+class CannotListen(OSError):
+    """An address of the gateway is in use, or is none of this machine's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where to listen; port 0 takes a free one."""
@@ -96,7 +100,7 @@ class Gateway:
         return self._runtime.configuration
 
     async def start(self, configuration: Configuration) -> None:
-        """Start the plugin server and both ports; raises OSError or ServerNotReady."""
+        """Start the plugin server and both ports; raises CannotListen, OSError or ServerNotReady."""
         socket_path = self.settings.socket_path
         if socket_path is None:
             self._server = PluginServer(self.settings.protocol, self.settings.serve_options, self.server_output)
@@ -112,8 +116,8 @@ class Gateway:
             lambda: self._runtime, self._upstreams, settings.client_body_buffer_bytes, settings.front, self.follow
         )
         try:
-            self.proxy_address = await self._listen(proxy.application(), self.settings.proxy)
-            self.admin_address = await self._listen(admin.application(self), self.settings.admin)
+            self.proxy_address = await self._listen("proxy", proxy.application(), self.settings.proxy)
+            self.admin_address = await self._listen("Admin API", admin.application(self), self.settings.admin)
         except BaseException:
             await self.stop()
             raise
@@ -129,7 +133,7 @@ class Gateway:
         schemas = {name: _config_of(schema) for name, schema in self.schemas.items()}
         return Runtime(configuration, schemas, self._client, function_lua)
 
-    async def _listen(self, application: web.Application, address: Address) -> Address:
+    async def _listen(self, what: str, application: web.Application, address: Address) -> Address:
         runner = web.AppRunner(
             application,
             access_log=None,
@@ -142,7 +146,10 @@ class Gateway:
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, address.host, address.port, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(f"the {what} can't listen: {error.strerror or error}") from None
         host, port = runner.addresses[0][:2]
         return Address(host, port)
 

@@ -94,6 +94,7 @@ def test_services_alone_say_when_a_port_is_taken() -> None:
         done = subprocess.run([*DEMO, "--services-only"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 1
     assert str(FIXED_PORTS["upstream"]) in done.stderr
+    assert done.stderr.endswith("do the stand-ins run already?\n")
     assert "Traceback" not in done.stderr
 
 

@@ -307,7 +307,11 @@ class StandIns:
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
             self._runners.append(runner)
             await runner.setup()
-            await web.TCPSite(runner, self._host, self._ports.get(name, 0)).start()
+            try:
+                await web.TCPSite(runner, self._host, self._ports.get(name, 0)).start()
+            except OSError as error:
+                reason = error.strerror or error
+                raise OSError(f"the stand-in {name} can't listen: {reason}; do the stand-ins run already?") from None
             self.addresses[name] = f"http://{self._host}:{runner.addresses[0][1]}"
 
     async def _stop(self) -> None:

@@ -19,6 +19,7 @@ from request_callout.cli.try_.upstreams import Watched, replaying, stand_in
 from request_callout.gateway.exchange import Exchange as Proxied
 from request_callout.gateway.model import Configuration
 from request_callout.gateway.node import PLUGIN, Address, Gateway, GatewaySettings
+from request_callout.gateway.plugin_server import ServerNotReady
 from request_callout.gateway.proxy import Front
 from request_callout.gateway.schema_rules import Definition
 from request_callout.transport.exchanges import Exchange, from_entry, to_entry
@@ -99,7 +100,11 @@ async def _run(
     log = _Log()
     with (folder / "log").open("wb") as output, log:
         gateway = Gateway(settings, schemas, upstreams, proxied.append, output)
-        await gateway.start(configuration)
+        try:
+            await gateway.start(configuration)
+        except ServerNotReady as error:
+            said = (folder / "log").read_text("utf-8", "replace").split("\n\n")[-1].strip().splitlines()
+            raise ServerNotReady(f"{error}: {said[-1].removeprefix('Error: ')}" if said else str(error)) from None
         try:
             answer = await asyncio.to_thread(_ask, request, gateway.proxy_address)
         finally:

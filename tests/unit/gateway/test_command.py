@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,20 @@ def test_what_validate_reads_and_kong_does_not_has_a_remedy(
     assert result.exit_code == 1
     last = result.output.splitlines()[-1]
     assert last == f"{file}: {said}" if said else not last.startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize(("option", "what"), [("--proxy", "proxy"), ("--admin", "Admin API")])
+def test_a_port_that_is_taken_is_told_with_the_option(option: str, what: str) -> None:
+    """Another program has the port: the message names the address, and what chooses another one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [*COMMAND, option, f"127.0.0.1:{port}"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: the {what} can't listen: ")
+    assert str(port) in last
+    assert last.endswith("choose other addresses with --proxy and --admin")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:²", "127.0.0.1:65536", ":80"])

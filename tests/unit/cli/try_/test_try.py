@@ -175,6 +175,7 @@ def test_no_route(folder: Path) -> None:
         (["--request", "{"], "no HAR file"),
         (["--request", "http://a b/"], "blank or control character"),
         (["--request", "http://a/", "--replay", "kong.yml"], "is no JSON"),
+        (["--request", "http://a/", "--serve-option=--no-such"], "ended at its start: No such option"),
         (["--request", "http://a/", "--entry", "2"], "--entry is for HAR files only"),
     ],
 )
