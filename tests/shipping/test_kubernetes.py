@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from request_callout import __version__
 from request_callout.cli import main
 from request_callout.cli.serve.settings import settings_of
 from request_callout.config import load
@@ -124,6 +125,14 @@ def test_the_server_is_there_before_kong_and_after_it() -> None:
     assert (shell, option) == ("sh", "-c")
     assert script == 'request-callout dump > "$REQUEST_CALLOUT_DUMP_FILE"'
     assert int(sidecar("values-kong-before-1.29")["lifecycle"]["preStop"]["exec"]["command"][1]) > 15
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_images_are_of_this_version(name: str) -> None:
+    """A release that forgets to name itself in the values would be deployed with the server before it."""
+    deployment = VALUES[name]["deployment"]
+    images = {one["image"] for one in [*deployment["initContainers"], *deployment.get("sidecarContainers", [])]}
+    assert images == {f"registry.example.com/request-callout:{__version__}"}
 
 
 def test_both_charts_get_the_same() -> None:
