@@ -80,7 +80,8 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for name in found:
             if name not in known:
-                hint = _close(str(name), known) or _elsewhere(str(name), schema, error.absolute_path)
+                hint = _deeper(str(name), schema) or _close(str(name), known)
+                hint = hint or _elsewhere(str(name), schema, error.absolute_path)
                 hint = hint or f"; remove it, known here are {', '.join(known)}"
                 yield Problem(f"{path}.{name}", f"unknown field{hint}", rule="unknown-field")
     elif rule == "required":
@@ -201,11 +202,14 @@ def _kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a record"
 
 
-def _elsewhere(name: str, schema: Any, path: Sequence[str | int]) -> str:
-    """Where the field belongs: one level deeper, with what is set by name, or in the record around this one."""
+def _deeper(name: str, schema: Any) -> str:
+    """Where the field belongs if a record in this one has it."""
     below = [field for field, one in schema["properties"].items() if name in one.get("properties", {})]
-    if below:
-        return f"; it belongs one level deeper: {' or '.join(f'{field}.{name}' for field in below)}"
+    return f"; it belongs one level deeper: {' or '.join(f'{field}.{name}' for field in below)}" if below else ""
+
+
+def _elsewhere(name: str, schema: Any, path: Sequence[str | int]) -> str:
+    """Where the field belongs: with what is set by name, in the record around this one, or misspelt in one below."""
     if "custom" in schema["properties"]:
         return "; to set a value of this name, put it below custom"
     node: Any = json_schema()
@@ -214,7 +218,11 @@ def _elsewhere(name: str, schema: Any, path: Sequence[str | int]) -> str:
         if name in node.get("properties", {}):
             around.append(step)
         node = node["items"] if isinstance(step, int) else node["properties"].get(step, {})
-    return f"; it belongs one level higher, beside {around[-1]}" if around else ""
+    if around:
+        return f"; it belongs one level higher, beside {around[-1]}"
+    below = {field: one.get("properties", {}) for field, one in schema["properties"].items()}
+    close = [f"{field}.{one}" for field, known in below.items() for one in difflib.get_close_matches(name, known, n=1)]
+    return f"{_MEANT}{' or '.join(close)}?" if close else ""
 
 
 def _close(name: str, known: list[str]) -> str:
