@@ -12,6 +12,8 @@ from request_callout.engine.expression import Text
 from request_callout.lua import Use, uses_of
 
 _ROOTS = frozenset({"callouts", "shared", "kong"})
+_ALL = {("callouts",), ("shared",), ("kong",), ("kong", "ctx"), ("kong", "ctx", "shared")}
+_SAFE = ("GET", "HEAD")
 _BODY_OF_RESPOND = "config.upstream.respond.body"
 
 
@@ -26,6 +28,8 @@ def findings(subject: Subject) -> Iterator[Finding]:
         if callout.name in used:
             yield from _fail_open(callout, used[callout.name])
     yield from _any_status([callout for callout in subject.callouts if callout.name in used])
+    for callout in _unread(subject):
+        yield from _open_gate(callout)
 
 
 def _uses(text: Text) -> Iterator[tuple[Expression, Use]]:
@@ -102,6 +106,37 @@ def _fail_open(callout: CompiledCallout, used: list[tuple[str, Expression]]) -> 
             path_of(callout, "request.error.on_error"),
             f"if {callout.name} fails, the request goes on, and {where.removeprefix('config.')} is made of nothing",
             'on_error: fail, error.fallback, or an expression that says what stands in: $(… or "none")',
+        )
+
+
+def _unread(subject: Subject) -> list[CompiledCallout]:
+    """The callouts of which nothing here reads anything, but for their own errors. What may read all reads all."""
+    scripts = [script for one in subject.callouts for script in (one.request_script, one.response_script)]
+    if any(script is not None and "callouts" in script.source for script in (*scripts, subject.upstream.script)):
+        return []
+    errors = {callout.name: path_of(callout, "request.error") for callout in subject.callouts}
+    read: set[str] = set()
+    for text in (*(text for callout in subject.callouts for text in callout.texts), *subject.upstream.texts):
+        for part in (part for part in parse(text.source).parts if isinstance(part, Expression)):
+            for use in uses_of(part.source, _ROOTS):
+                if use.path in _ALL:
+                    return []
+                name = str(use.path[1]) if use.path[0] == "callouts" else ""
+                if not text.where.startswith(errors.get(name, "\0")):
+                    read.add(name)
+    return [one for one in subject.callouts if one.name not in read and one.response_script is None]
+
+
+def _open_gate(callout: CompiledCallout) -> Iterator[Finding]:
+    """A callout that looks like a gate, since it only asks or tells bad statuses, and lets every request through."""
+    request = callout.config.request
+    if request.error.on_error == "continue" and (request.method in _SAFE or request.error.http_statuses is not None):
+        yield Finding(
+            "advice",
+            "fail-open",
+            path_of(callout, "request.error.on_error"),
+            f"nothing here reads {callout.name}, and if it fails the request goes on: it keeps nobody out",
+            "on_error: fail, if it is to keep anybody out",
         )
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.unit.cli.explain.explaining import ROOT, callout, codes, explained, run
 
 READS_A = {"headers": {"custom": {"X-A": "$(callouts.a.response.body.x)"}}}
+READS_ALL = {"headers": {"custom": {"X": "$(f(callouts))"}}}
+READS_ERROR_OF_A = {"headers": {"custom": {"X-A": "$(callouts.a.request.error and 'down')"}}}
 DECODED = {"body": {"decode": True}}
 MEMORY = {"strategy": "memory"}
 STATUSES: dict[str, Any] = {"error": {"http_statuses": [500]}}
@@ -44,6 +46,8 @@ DESERVED: list[tuple[str, dict[str, Any]]] = [
     ("client-chooses-host", {"callouts": [callout(url="https://$(headers.x_host)/")]}),
     ("unescaped-in-url", {"callouts": [callout(url="https://h.example/$(headers.x_id)")]}),
     ("fail-open", {"callouts": [callout(error={"on_error": "continue"}, response=DECODED)], "upstream": READS_A}),
+    ("fail-open", {"callouts": [callout(error={"on_error": "continue"})]}),
+    ("fail-open", {"callouts": [callout(method="POST", error={"on_error": "continue", "http_statuses": [403]})]}),
     ("not-decoded", {"callouts": [callout()], "upstream": READS_A}),
     ("not-stored", {"callouts": [callout(response={"body": {"decode": True, "store": False}})], "upstream": READS_A}),
     ("cache-never-hit", {"callouts": [callout(response={"by_lua": SETS_KEY}, **STATUSES)], "cache": MEMORY}),
@@ -79,7 +83,10 @@ FINE: list[dict[str, Any]] = [
     {"callouts": [callout(url="https://$(headers.x_host)/", destination={"allow_hosts": ["*.example.com"]})]},
     {"callouts": [callout(url="https://h.example/$(ngx.escape_uri(headers.x_id))")]},
     {"callouts": [callout(**TOLERANT)], "upstream": READS_A},
-    {"callouts": [callout(error={"on_error": "continue"})]},
+    {"callouts": [callout(method="POST", error={"on_error": "continue"})]},
+    {"callouts": [callout(error={"on_error": "continue"})], "upstream": {"by_lua": "f(kong.ctx.shared.callouts)"}},
+    {"callouts": [callout(error={"on_error": "continue"})], "upstream": READS_ERROR_OF_A},
+    {"callouts": [callout(error={"on_error": "continue"})], "upstream": READS_ALL},
     {"callouts": [callout("a"), callout("b", depends_on=[], **WAITING), callout("c", depends_on=[])]},
     {"callouts": [callout("a", **WAITING)]},
     {"callouts": [callout(cache={"statuses": [200]})], "cache": MEMORY},
@@ -138,7 +145,7 @@ EXAMPLES = {
     "circuit-breaker": "no-timeouts breaker-without-timeouts",
     "conditional-callout": "no-timeouts unescaped-in-url any-status",
     "custom-cache-key": "cache-never-hit no-timeouts, no-timeouts key-by-script",
-    "deadline": "",
+    "deadline": "fail-open",
     "dynamic-url": "no-timeouts unescaped-in-url any-status, no-timeouts any-status",
     "fan-out": "no-timeouts",
     "form-body": "plain-secret no-timeouts any-status",
