@@ -12,8 +12,6 @@ workers, and takes no requests.
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import logging
 import os
 import selectors
@@ -42,10 +40,12 @@ from request_callout.server.control import (
 from request_callout.server.loads import Loads
 from request_callout.server.log_level import LogLevel
 from request_callout.server.places import Place
-from request_callout.server.process import GRACE_S, LEVEL_SIGNAL, STACK_SIGNAL, write_stacks
+from request_callout.server.presence import Presence
+from request_callout.server.process import GRACE_S, STACK_SIGNAL
 from request_callout.server.readiness import ReadyFile, notify
 from request_callout.server.registry import Configurations, Registry
 from request_callout.server.reports import Reports
+from request_callout.server.signals import Signals
 from request_callout.server.sockets import ListeningSocket, SocketError
 from request_callout.server.stand_in import Awaits
 from request_callout.telemetry import families
@@ -111,36 +111,23 @@ class Supervisor:
         self._ready = False
         self._failure: str | None = None
         self._stopping_by: float | None = None
-        self._stops_wanted = 0
         self._restarts = 0
-        self._hang_ups = 0
         self._socket_gone = False
-        self._told_gone: set[str] = set()
-        self._levels_wanted = 0
+        self._presence = Presence()
         self._level = LogLevel()
-        self._stacks_wanted = 0
+        self._signals = Signals()
         self._stacks: list[Place] = []
         self._stack_at = 0.0
         self._started_at = time.time()
         self._told_at: float | None = None
-        self._woken, self._waker = socket.socketpair()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, finish what is in flight, and end; a second signal does not wait.
 
         Raises StartFailed or SocketError if the first workers can't serve.
         """
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        before[LEVEL_SIGNAL] = signal.signal(LEVEL_SIGNAL, self._on_level_signal)
-        before[STACK_SIGNAL] = signal.signal(STACK_SIGNAL, self._on_stack_signal)
-        # This process writes its stack even where its loop does not turn; the loop asks the others for theirs.
-        write_stacks(chain=True)
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hang_up)
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._signals.woken, selectors.EVENT_READ)
+        self._signals.take()
         try:
             while self._stopping_by is None or any(place.pid for place in self._workers):
                 self._turn()
@@ -152,13 +139,8 @@ class Supervisor:
             self._ready_file.remove()
             self._listening.close()
             self._reports.close()
-            signal.set_wakeup_fd(-1)
-            faulthandler.unregister(STACK_SIGNAL)
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self._selector.close()
-            self._woken.close()
-            self._waker.close()
+            self._signals.give_back()
 
     # One turn of the loop
 
@@ -174,8 +156,7 @@ class Supervisor:
                 place.heard = time.monotonic()
         for key, events in ready:
             if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    self._woken.recv(4096)
+                self._signals.rest()
             else:
                 self._exchange(key.data, events)
         for place in self._places:
@@ -197,22 +178,23 @@ class Supervisor:
         return found
 
     def _tick(self, now: float) -> None:
-        if self._stops_wanted == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
+        signals = self._signals
+        if signals.stops == 0 and self._options.exit_with_parent and os.getppid() != self._parent:
             _log.warning("the process that started this one is gone")
-            self._stops_wanted = 1
-        while self._levels_wanted:
-            self._levels_wanted -= 1
+            signals.stops = 1
+        while signals.levels:
+            signals.levels -= 1
             level = Level(self._level.step())
             for place in self._places:
                 place.send(level)
         self._ask_for_stacks(now)
-        if self._hang_ups:
+        if signals.hang_ups:
             self._tell_of_hang_up()
         if self._ready and self._stopping_by is None:
             self._look_at_the_sockets()
-        if self._stops_wanted and self._stopping_by is None and not self._successor_awaited(now):
+        if signals.stops and self._stopping_by is None and not self._successor_awaited(now):
             self._stop(now)
-        impatient = self._stopping_by is not None and (self._stops_wanted > 1 or now >= self._stopping_by)
+        impatient = self._stopping_by is not None and (signals.stops > 1 or now >= self._stopping_by)
         for place in self._places:
             if place.pid is not None:
                 if impatient or (place.kill_at is not None and now >= place.kill_at):
@@ -227,7 +209,7 @@ class Supervisor:
     def _successor_awaited(self, now: float) -> bool:
         """Whether to serve on although the server is told to end: another is about to take the path."""
         awaits = self._options.awaits_successor
-        if awaits is None or self._stops_wanted > 1 or not self._ready or not self._listening.ours:
+        if awaits is None or self._signals.stops > 1 or not self._ready or not self._listening.ours:
             return False
         if self._told_at is None:
             self._told_at = now
@@ -244,19 +226,10 @@ class Supervisor:
         place.signal(STACK_SIGNAL)
         place.kill_at = now + _STACK_WITHIN_S
 
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self._stops_wanted += 1
-
-    def _on_level_signal(self, _number: int, _frame: object) -> None:
-        self._levels_wanted += 1
-
-    def _on_stack_signal(self, _number: int, _frame: object) -> None:
-        self._stacks_wanted += 1
-
     def _ask_for_stacks(self, now: float) -> None:
         """Let all processes write their stacks, after this one's: one after the other, since each writes in pieces."""
-        if self._stacks_wanted:
-            self._stacks_wanted = 0
+        if self._signals.stacks:
+            self._signals.stacks = 0
             _log.warning("this was the supervisor's stack; those of its other processes follow")
             self._stacks = list(self._places)
             self._stack_at = now
@@ -267,12 +240,9 @@ class Supervisor:
                 place.signal(STACK_SIGNAL)
                 self._stack_at = now + _STACK_WITHIN_S / 5
 
-    def _on_hang_up(self, _number: int, _frame: object) -> None:
-        self._hang_ups += 1
-
     def _tell_of_hang_up(self) -> None:
         """A daemon outlives the terminal that it was started from, and who means "reload" must not end it."""
-        self._hang_ups = 0
+        self._signals.hang_ups = 0
         _log.warning(
             "SIGHUP has no effect: Kong brings the configurations, and options are read at the start; "
             "for other options start a new server with --replace, to end this one send SIGTERM"
@@ -281,34 +251,16 @@ class Supervisor:
     def _look_at_the_sockets(self) -> None:
         """Make those anew whose files were removed: this process would serve on without a new connection."""
         self._socket_gone = self._listening.gone
-        if self._bound_again(self._listening, "Kong can't connect any more, and its requests get 500"):
+        if self._presence.restored(self._listening, "Kong can't connect any more, and its requests get 500"):
             self._socket_gone = False
             for place in self._workers:
                 place.send(Listen(), self._listening.socket)
         if self._reporter.wanted:
-            again = [self._bound_again(one, "nobody can ask there any more") for one in self._reports.unix_sockets()]
+            again = [
+                self._presence.restored(one, "nobody can ask there any more") for one in self._reports.unix_sockets()
+            ]
             if any(again):
                 self._reporter.signal(signal.SIGTERM)  # the next one has the new sockets
-
-    def _bound_again(self, listening: ListeningSocket, consequence: str) -> bool:
-        path = listening.path
-        if not listening.gone:
-            return False
-        try:
-            listening.bind_again()
-        except SocketError as error:
-            if path not in self._told_gone:
-                self._told_gone.add(path)
-                _log.critical(
-                    "somebody removed the socket %s: %s; it can't be made anew: %s; tried again every second",
-                    *(path, consequence, error),
-                )
-            return False
-        self._told_gone.discard(path)
-        _log.error(
-            "somebody removed the socket %s; it is there again. Keep cleaners of temporary files away from it", path
-        )
-        return True
 
     def _stop(self, now: float) -> None:
         notify("STOPPING=1")
@@ -368,16 +320,9 @@ class Supervisor:
         """Never returns: what is above on the stack is the supervisor's."""
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(LEVEL_SIGNAL, signal.SIG_IGN)  # the level comes over the link
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor tells of it
+            self._signals.leave_in_child()
             # A link that another worker holds too would not end with the supervisor.
             self._selector.close()
-            self._woken.close()
-            self._waker.close()
             for other in self._places:
                 if other.link is not None:
                     other.link.close()
