@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from request_callout.config import model, typed
@@ -40,7 +40,7 @@ def load(raw: Mapping[str, Any], check_source: SourceCheck | None = None) -> mod
     return model.Configuration(
         callouts=tuple(typed.callout(one) for one in config["callouts"]),
         upstream=typed.upstream(config["upstream"]),
-        cache=typed.cache(config["cache"]),
+        cache=typed.cache(config["cache"], dict(_of_redis(resolved))),
         plugin_id=str(raw.get("__plugin_id", "")),
         route_id=raw.get("route_id"),
         service_id=raw.get("service_id"),
@@ -74,6 +74,13 @@ def _known(own: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     for name in unknown:
         _log.warning("Kong sent a key that is not known here: %s", name)
     return {name: value for name, value in own.items() if name not in unknown}
+
+
+def _of_redis(resolved: list[tuple[str, str, Any]]) -> Iterator[tuple[str, str]]:
+    """The values among those from a vault that say how Redis is reached, with their references."""
+    for path, reference, value in resolved:
+        if path.startswith("config.cache.redis.") and isinstance(value, str):
+            yield value, reference
 
 
 def _unresolved(resolved: list[tuple[str, str, Any]]) -> list[Problem]:

@@ -312,7 +312,10 @@ class CloudAuthentication:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """How the Redis cache is reached: one server, sentinels or a cluster."""
+    """How the Redis cache is reached: one server, sentinels or a cluster.
+
+    ``from_vault`` has the values that came from a vault, each with the reference that may be shown in its place.
+    """
 
     host: str
     port: int
@@ -336,6 +339,7 @@ class Redis:
     cluster_nodes: tuple[HostPort, ...]
     cluster_max_redirections: int
     cloud_authentication: CloudAuthentication
+    from_vault: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

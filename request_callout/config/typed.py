@@ -41,13 +41,13 @@ def upstream(raw: Mapping[str, Any]) -> model.Upstream:
     )
 
 
-def cache(raw: Mapping[str, Any]) -> model.Cache:
-    """``cache``."""
+def cache(raw: Mapping[str, Any], from_vault: Mapping[str, str] | None = None) -> model.Cache:
+    """``cache``; ``from_vault`` has the references of the values that came from a vault."""
     return model.Cache(
         strategy=raw["strategy"],
         cache_ttl_s=raw["cache_ttl"],
         dictionary_name=raw["memory"]["dictionary_name"],
-        redis=_redis(raw["redis"]),
+        redis=_redis(raw["redis"], from_vault or {}),
     )
 
 
@@ -156,13 +156,14 @@ def _callout_cache(raw: Mapping[str, Any]) -> model.CalloutCache:
     )
 
 
-def _redis(raw: Mapping[str, Any]) -> model.Redis:
+def _redis(raw: Mapping[str, Any], from_vault: Mapping[str, str]) -> model.Redis:
     values = {name.removesuffix("_ms"): name for name in model.Redis.__dataclass_fields__}
     fields: dict[str, Any] = {field: raw.get(name) for name, field in values.items()}
     fields["sentinel_nodes"] = tuple(
         model.HostPort(node["host"], node["port"]) for node in raw.get("sentinel_nodes", ())
     )
     fields["cluster_nodes"] = tuple(model.HostPort(node["ip"], node["port"]) for node in raw.get("cluster_nodes", ()))
+    fields["from_vault"] = tuple(sorted(from_vault.items()))
     fields["cloud_authentication"] = _optional(model.CloudAuthentication, raw["cloud_authentication"])
     return model.Redis(**fields)
 

@@ -15,7 +15,7 @@ from request_callout.engine.record import ElementsRecord
 from request_callout.engine.sharing import shown_url
 from request_callout.telemetry import otlp
 from request_callout.transport import TransportError
-from request_callout.transport.url import parse_url
+from request_callout.transport.url import Target, parse_url
 
 if TYPE_CHECKING:
     from request_callout.engine.answer import Answer
@@ -57,8 +57,12 @@ class Attributes:
     def of_attempt(self, call: Call, request: OutgoingRequest) -> list[bytes]:
         """What is known of an attempt when it begins."""
         url, redact = request.url, call.run.instance.redact
-        full, of_target = (self._usual_url if len(url) <= _LONGEST_URL else self._of_url)(url)
-        found = [self.once("url.full", redact(full)[:_LONGEST_URL]), *of_target]
+        full, target, of_target = (self._usual_url if len(url) <= _LONGEST_URL else self._of_url)(url)
+        shown = redact(full)
+        if shown != full and target is not None:  # what was hidden may be the host
+            place = target.origin.rpartition(":")[0]
+            of_target = self._of_target(target, target.host if redact(place) == place else "***")
+        found = [self.once("url.full", shown[:_LONGEST_URL]), *of_target]
         if request.method in METHODS:
             found.append(self.usual("http.request.method", request.method))
         else:
@@ -92,17 +96,20 @@ class Attributes:
         limits = self._limits
         return otlp.event("callout", at_ns, attributes, limits.max_event_attributes, limits.max_attribute_length)
 
-    def _of_url(self, url: str) -> tuple[str, list[bytes]]:
-        """A URL without user info and the values of its query, which the conventions want redacted; and its parts."""
+    def _of_url(self, url: str) -> tuple[str, Target | None, list[bytes]]:
+        """A URL without user info and the values of its query, which the conventions want redacted; where it leads."""
         shown, question, names = shown_url(url).partition("?")
         redacted = "&".join(f"{name}=REDACTED" for name in names.split("&"))
         full = f"{shown}?{redacted}" if question else shown
         try:
             target = parse_url(url)
         except TransportError:  # what sending it will say too
-            return full, []
-        return full, [
+            return full, None, []
+        return full, target, self._of_target(target, target.host)
+
+    def _of_target(self, target: Target, host: str) -> list[bytes]:
+        return [
             self.usual("url.scheme", "https" if target.tls else "http"),
-            self.usual("server.address", target.host),
+            self.usual("server.address", host),
             self.usual("server.port", target.port),
         ]

@@ -67,6 +67,8 @@ class Services:
         self.key = planted.keep("client key", identity.private_key_pem.bytes().decode())
         planted.keep("a line of the client key", self.key.splitlines()[1])
         self.authority = authority.cert_pem.bytes().decode()
+        planted.keep("a line of the client certificate", self.certificate.splitlines()[1])
+        planted.keep("a line of the CA certificates", self.authority.splitlines()[1])
         told = (("Set-Cookie", planted("response's cookie")), ("X-Token", planted("response's header")))
         body = planted("response's body").encode()
         self.plain = Callee(Reply(200, b"{}"))

@@ -23,6 +23,7 @@ from tests.conformance import client
 from tests.conformance.callee import Callee
 from tests.failures.scrape import address_in, get
 from tests.failures.stage import children, until
+from tests.secrets.everywhere import SURROUNDINGS
 from tests.secrets.planted import Planted
 from tests.telemetry.collector import Collector
 
@@ -196,6 +197,7 @@ def watched(
     collector = Collector()
     environment = {
         **variables,
+        **SURROUNDINGS,
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={planted('exporter: header')}",
         "OTEL_BSP_SCHEDULE_DELAY": "20",

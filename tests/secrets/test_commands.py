@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from request_callout.cli import main
 from tests.conformance.callee import Callee
 from tests.conformance.site import default_upstream
+from tests.secrets.everywhere import everywhere
 from tests.secrets.planted import Planted, Services, configurations, services
 from tests.secrets.quoting import quote_back, quoting
 from tests.secrets.site import kong_file
@@ -24,6 +25,7 @@ IN_EXPLAIN = {"vault: header", "basic: user"}
 
 OUTPUTS = ("text", "json", "sarif", "github")
 TRIED = ("quoted", "an opaque token", "script quotes a header")
+TRIED_WITH_A_VAULT = ("URL", "URL's host, guarded", "quoted", "basic", "OAuth", "answer")
 
 
 @pytest.fixture
@@ -55,7 +57,11 @@ def run(*arguments: str, **environment: str) -> str:
 def test_files_are_told_of_without_their_secrets(tmp_path: Path, planted: Planted, to: Services) -> None:
     """``validate`` and ``explain`` show no constant that may be a secret, in any output."""
     failing = configurations(planted, to, redis_port=1)
-    configs = {**failing, **{f"quoting: {name}": one for name, one in quoting(planted, to, 1).items()}}
+    configs = {
+        **failing,
+        **{f"quoting: {name}": one for name, one in quoting(planted, to, 1).items()},
+        **{f"vault: {name}": one for name, one in everywhere(planted, to, 1).items()},
+    }
     wrong = {"misconfigured": configs.pop("misconfigured")}
     texts = {}
     for name, some in (("wrong", {**configs, **wrong}), ("right", configs)):
@@ -122,7 +128,11 @@ def test_tried_requests_hide_their_secrets(
     tmp_path: Path, planted: Planted, to: Services, upstream: Callee, protocol: str, output: str
 ) -> None:
     """``try`` prints no secret and records none, on either protocol, whatever a callee quotes back."""
-    configs = {name: one for name, one in quoting(planted, to, 1).items() if name in TRIED}
+    filled = everywhere(planted, to, 1)
+    configs = {
+        **{name: one for name, one in quoting(planted, to, 1).items() if name in TRIED},
+        **{f"vault: {name}": filled[name] for name in TRIED_WITH_A_VAULT},
+    }
     text, variables, paths = kong_file(configs, upstream.url)
     (tmp_path / "kong.yml").write_text(text)
     found = {}
@@ -150,3 +160,16 @@ def test_tried_requests_hide_their_secrets(
             "recorded": planted.seen_in(record.read_text()),
         }
     assert found == {name: {"told": [], "recorded": []} for name in configs}
+
+
+def test_reports_of_conversions_hold_no_secret(tmp_path: Path, planted: Planted, to: Services) -> None:
+    """``convert`` writes what stood in the source into the result, and into no report; the result is its owner's."""
+    configs = {**configurations(planted, to, redis_port=1), **quoting(planted, to, 1)}
+    del configs["misconfigured"]  # it would not be converted
+    text, _, _ = kong_file(configs, "http://127.0.0.1:1")
+    (tmp_path / "kong.yml").write_text(text)
+    result, report = tmp_path / "result.yml", tmp_path / "report.json"
+    told = run("convert", str(tmp_path / "kong.yml"), "--output", str(result), "--report", str(report))
+    assert planted.seen_in(told) == []
+    assert planted.seen_in(report.read_text()) == []
+    assert planted.seen_in(result.read_text()) != []

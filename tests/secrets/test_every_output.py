@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from request_callout.cli import main
 from tests.conformance.callee import Callee
 from tests.conformance.site import default_upstream
+from tests.secrets.everywhere import IN_ANSWERS, everywhere
 from tests.secrets.planted import Planted, configurations, services
 from tests.secrets.quoting import REDIS_USER, quote_back, quoting
 from tests.secrets.site import readable_by_others, watched
@@ -20,7 +21,7 @@ from tests.servers.redis_server import HOST, running
 IN_TRACES = {"response's body", "config: body"}
 """What stands in traces on purpose: bodies, and members of them, that no name tells to be secrets (docs/traces.md)."""
 
-BY_DESIGN = dict.fromkeys(("traces", "trace ID", "trace page"), IN_TRACES)
+BY_DESIGN = {**dict.fromkeys(("traces", "trace ID", "trace page"), IN_TRACES), "answers": IN_ANSWERS}
 
 ALIVE = {
     "answers": "Server-Timing",
@@ -88,5 +89,23 @@ def test_no_output_of_a_gateway_holds_a_secret(
             texts = {**site.look(), **cache_told(planted, redis.port)}
             assert readable_by_others(temporary) == []
     assert {name: word in texts[name] for name, word in ALIVE.items()} == dict.fromkeys(texts, True)
+    found = {name: set(planted.seen_in(text)) - BY_DESIGN.get(name, set()) for name, text in texts.items()}
+    assert found == {name: set() for name in texts}
+
+
+@pytest.mark.parametrize(("protocol", "log_format"), [("protobuf", "json"), ("msgpack", "text")])
+def test_no_output_holds_what_came_from_a_vault(
+    tmp_path: Path, temporary: Path, upstream: Callee, protocol: str, log_format: str
+) -> None:
+    """The same for a secret at every place of the schema that a vault may fill."""
+    planted = Planted()
+    with services(planted) as to, running("--requirepass", planted("redis: password")) as redis:
+        quote_back(to, planted)
+        configs = everywhere(planted, to, redis.port)
+        with watched(tmp_path, temporary, planted, configs, upstream, protocol, log_format) as (site, paths):
+            site.ask_all(paths)
+            texts = site.look()
+    told = {name: word for name, word in ALIVE.items() if name in texts}
+    assert {name: word in texts[name] for name, word in told.items()} == dict.fromkeys(told, True)
     found = {name: set(planted.seen_in(text)) - BY_DESIGN.get(name, set()) for name, text in texts.items()}
     assert found == {name: set() for name in texts}

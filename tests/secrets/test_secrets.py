@@ -9,8 +9,16 @@ import pytest
 
 from tests.failures.scrape import address_in, get
 from tests.failures.stage import PluginServer
+from tests.secrets.everywhere import IN_ANSWERS, SURROUNDINGS, everywhere
+from tests.secrets.places import Vault, places
 from tests.secrets.planted import Outputs, Planted, configurations, events, services
 from tests.secrets.quoting import quote_back, quoting
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SURROUNDINGS.items():
+        monkeypatch.setenv(name, value)
 
 
 def outputs_of(folder: Path, planted: Planted, *options: str) -> Outputs:
@@ -18,9 +26,10 @@ def outputs_of(folder: Path, planted: Planted, *options: str) -> Outputs:
     with services(planted) as to:
         quote_back(to, planted)
         quoted = {f"quoting: {name}": one for name, one in quoting(planted, to, redis_port=1).items()}
+        filled = {f"vault: {name}": one for name, one in everywhere(planted, to, redis_port=1).items()}
         server = PluginServer(folder, "protobuf", ["--log-level", "debug", "--metrics", "127.0.0.1:0", *options])
         try:
-            outputs = events(server.path, planted, {**configurations(planted, to, redis_port=1), **quoted})
+            outputs = events(server.path, planted, {**configurations(planted, to, redis_port=1), **quoted, **filled})
             outputs.texts["metrics"] = get(address_in(server.log)).text
         finally:
             server.close()
@@ -38,12 +47,21 @@ def test_no_output_holds_a_secret(tmp_path: Path, planted: Planted, style: str) 
     """Whatever fails and however, no secret is in the log, the metrics, Kong's log record or an answer."""
     outputs = outputs_of(tmp_path, planted, "--log-format", style)
     log = outputs.texts["log"]
-    assert {name: planted.seen_in(text) for name, text in outputs.texts.items()} == {name: [] for name in outputs.texts}
+    found = {name: planted.seen_in(text) for name, text in outputs.texts.items()}
+    assert found == {name: [] for name in outputs.texts} | {"answers": sorted(IN_ANSWERS)}
     assert set(outputs.texts) == {"log", "metrics", "Kong's log record", "answers"}
     assert log.count("attempt 1") > 20  # it was fine enough to tell
     assert "request_callout_attempts_total{" in outputs.texts["metrics"]
     if style == "json":
         assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
+
+
+def test_every_place_for_a_secret_has_one(planted: Planted) -> None:
+    """Wherever the schema lets a vault fill a value, or Kong keep it encrypted, one of the secrets here stands."""
+    vault = Vault(planted)
+    with services(planted) as to:
+        everywhere(planted, to, redis_port=1, vault=vault)
+    assert sorted(vault.places) == sorted(places())
 
 
 def test_what_is_planted_is_found(planted: Planted) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -16,6 +17,9 @@ from request_callout.config import model
 if TYPE_CHECKING:
     from request_callout.cache.redis.reports import Watch
     from request_callout.cache.redis.store import RedisStore
+
+_SHORT_SECRET = 3
+"""One that is no longer can't be told from other text."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,16 +60,20 @@ class RedisStores:
 
 
 def address(redis: model.Redis) -> str:
-    """Where a Redis is, for people: without its secrets."""
+    """Where a Redis is, for people: without its secrets, and with its reference if the host came from a vault."""
     if redis.cluster_nodes:
         return f"cluster {_nodes(redis.cluster_nodes)}"
     if redis.sentinel_nodes:
         return f"{redis.sentinel_master} of sentinels {_nodes(redis.sentinel_nodes)}"
-    return _nodes((model.HostPort(redis.host, redis.port),))
+    return _nodes((model.HostPort(redis.host, redis.port),), dict(redis.from_vault))
 
 
-def _nodes(nodes: tuple[model.HostPort, ...]) -> str:
-    return ", ".join(f"[{node.host}]:{node.port}" if ":" in node.host else f"{node.host}:{node.port}" for node in nodes)
+def _nodes(nodes: tuple[model.HostPort, ...], shown: Mapping[str, str] = MappingProxyType({})) -> str:
+    return ", ".join(f"{shown.get(node.host) or _in_address(node.host)}:{node.port}" for node in nodes)
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _made(redis: model.Redis, ca_file: str | None, watch: Watch | None = None) -> RedisStore:
@@ -103,6 +111,7 @@ def secrets_of(redis: model.Redis) -> list[str]:
         for secret in (
             *(redis.password, redis.sentinel_password),
             *(cloud.aws_secret_access_key, cloud.azure_client_secret, cloud.gcp_service_account_json),
+            *(value for value, _ in redis.from_vault if len(value) > _SHORT_SECRET),
         )
         if secret
     ]

@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote_plus
 
 import orjson
 
@@ -22,6 +22,7 @@ from request_callout.transport.recorded import PLACEHOLDER
 from request_callout.values import raw, text
 
 _WHOLE = re.compile(r"secret|passw|credential|cookies", re.IGNORECASE)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(.*)", re.DOTALL)
 _SHORTEST = 6
 
 
@@ -36,20 +37,44 @@ class Redactor:
         self._numbers: dict[str, str] = {}
         self._forms: dict[str, str] = {}
         for secret in configured:
+            if secret.startswith(("http://", "https://")):
+                self._learn_url(secret)
             self.secret(secret)
 
     def secret(self, value: str) -> str:
         """The placeholder of a secret."""
+        if PLACEHOLDER.fullmatch(value) or value in self._numbers:
+            return self._placeholder(value)
+        placeholder = self._placeholder(value)
+        for form in (value, quote(value, safe=""), quote_plus(value), quote(value), _in_json(value)):
+            self._hide(form, placeholder)
+        return placeholder
+
+    def _placeholder(self, value: str) -> str:
         if PLACEHOLDER.fullmatch(value):
             return value
-        if value not in self._numbers:
-            placeholder = f"redacted-{self._taken + len(self._numbers) + 1}"
-            self._numbers[value] = placeholder
-            for form in (value, quote(value, safe=""), quote_plus(value), quote(value), _in_json(value)):
-                if len(form) >= _SHORTEST:
-                    self._forms.setdefault(form, placeholder)
+        return self._numbers.setdefault(value, f"redacted-{self._taken + len(self._numbers) + 1}")
+
+    def _hide(self, form: str, shown: str) -> None:
+        if len(form) >= _SHORTEST:
+            self._forms.setdefault(form, shown)
             self._forms = dict(sorted(self._forms.items(), key=lambda one: len(one[0]), reverse=True))
-        return self._numbers[value]
+
+    def _learn_url(self, url: str) -> None:
+        """Hide the parts of a URL one by one: it stays a URL, which a recording can be searched for."""
+        base, _, query = url.partition("#")[0].partition("?")
+        scheme, _, rest = base.partition("://")
+        authority, slash, path = rest.partition("/")
+        host, port = _HOST.findall(authority.rpartition("@")[2])[0]
+        shown_host = self._placeholder(host)
+        shown_path = slash + "/".join(self._placeholder(piece) if piece else "" for piece in path.split("/"))
+        self._hide(f"{scheme}://{host}{port}{slash}{path}", f"{scheme}://{shown_host}{port}{shown_path}")
+        self._hide(f"{scheme}://{host}", f"{scheme}://{shown_host}")
+        self._hide(slash + path, shown_path)
+        if "." in host or ":" in host:  # else it may be any word
+            self._hide(host, shown_host)
+        for _, value in parse_qsl(query):
+            self.secret(value)
 
     def text(self, value: str) -> str:
         """A text without the secrets that are known."""

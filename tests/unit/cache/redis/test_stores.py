@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from request_callout.cache.redis import RedisStores, cloud
-from request_callout.cache.redis.stores import address
+from request_callout.cache.redis.stores import address, secrets_of
 from request_callout.cache.store import OwnLease
 from request_callout.config import model
 from tests.servers.redis_server import RedisServer, running
@@ -140,6 +140,21 @@ def test_certificates_that_can_not_be_read_are_told(tmp_path: Path, caplog: pyte
     (line,) = warned(caplog)
     assert "No such file" in line
     assert "s3cret" not in line
+
+
+def test_what_a_vault_gave_is_told_by_its_reference(stores: RedisStores, caplog: pytest.LogCaptureFixture) -> None:
+    """A host that came from a vault is in no line and no metric: the reference is; other such values are hidden."""
+    reference = "{vault://env/redis-host}"
+    found = (("127.0.0.2", reference), ("us3r", "{vault://env/user}"), ("abc", "{vault://env/short}"))
+    one = settings(1, host="127.0.0.2", username="us3r", from_vault=found)
+    watching = stores.watch = Watching()
+    assert stores.of(one).get("k") is None
+    (line,) = warned(caplog)
+    assert line.startswith(f"the Redis cache ({reference}:1) is not used until it answers again: Error 111 connecting")
+    assert "127.0.0.2" not in line
+    assert watching.down == {f"{reference}:1": True}
+    assert "us3r" in secrets_of(one)
+    assert "abc" not in secrets_of(one)  # it would be cut out of other words
 
 
 def test_addresses_for_people() -> None:
