@@ -43,6 +43,10 @@ _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3
 _NOTHING = Context()
 _TRACEPARENT = re.compile("[ \t]*00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})[ \t]*")
 _MOST_CHARACTERS = 512
+_LONGEST_HEADER = 8192
+_BLANKS = re.compile("[ \t]{64}")
+"""More in a row, and some versions of OpenTelemetry take the square of them to find the commas."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,12 +78,16 @@ def new_span_id() -> bytes:
 
 
 class _FromHeaders(Getter[Headers]):
+    """Headers as OpenTelemetry's propagators read them; one that is too long to be looked through is as if absent."""
+
     def get(self, carrier: Headers, key: str) -> list[str] | None:
-        value = carrier.get(key.lower())
-        if value is None or isinstance(value, str):
-            return None if value is None else [value]
-        # Of two traces nobody can say which it is; the W3C's tests want neither.
-        return None if key == "traceparent" and len(value) > 1 else value
+        value = carrier.get(key.lower(), [])
+        values = [value] if isinstance(value, str) else value
+        if sum(map(len, values)) > _LONGEST_HEADER or any(_BLANKS.search(one) for one in values):
+            return None
+        if key == "traceparent" and len(values) > 1:
+            return None  # of two traces nobody can say which it is; the W3C's tests want neither
+        return values or None
 
     def keys(self, carrier: Headers) -> list[str]:
         return list(carrier)

@@ -124,8 +124,13 @@ class SdkLog(logging.Handler):
             _log.warning("OpenTelemetry: %s", line)
 
     def take_over(self) -> None:
-        """Be the only handler of OpenTelemetry's lines; those of the HTTP client, which have URLs, go nowhere."""
+        """Be the only handler of OpenTelemetry's lines; those of the HTTP client, which have URLs, go nowhere.
+
+        Nor do those about headers that make no sense: they quote them, and clients write them.
+        """
         logger = logging.getLogger("opentelemetry")
         logger.handlers[:] = [self]
         logger.propagate = False
+        for name in ("trace", "baggage", "propagators"):
+            logger.getChild(name).setLevel(logging.ERROR)
         logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -89,6 +89,20 @@ def test_whatever_a_client_writes_its_request_goes_on(traced: Traced, callee: Ca
         assert len(traced.attempts()) == 1
 
 
+@pytest.mark.parametrize("name", ["tracestate", "baggage"])
+@pytest.mark.parametrize(
+    "value", ["PLANTED", "k=PLANTED,k=PLANTED", f"k={'PLANTED' * 1165}", "K=PLANTED", "k@=PLANTED"]
+)
+def test_what_a_client_writes_is_not_logged(observed: Observed, callee: Callee, name: str, value: str) -> None:
+    """Headers of traces that make no sense are in no line of the log."""
+    site = observed(OTEL_PROPAGATORS="tracecontext,baggage")
+    site.configure([callout("a", "/a")])
+    parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    assert site.get(headers={"traceparent": parent, name: value}).status == 200
+    assert (callee.one().header("traceparent") or "").startswith(parent[:36])
+    assert "PLANTED" not in site.gateway.log()
+
+
 def test_baggage_goes_no_further_by_itself(traced: Traced, callee: Callee) -> None:
     """A client's baggage is not for every callee: only forwarded headers bring it."""
     traced.site.configure([callout("a", "/a")])
