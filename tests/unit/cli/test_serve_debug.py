@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from request_callout.cli.debug_secret import debug_secret
+from tests.unit.server.processes import Start, start
+
+__all__ = ["start"]
+
 VARIABLE = "REQUEST_CALLOUT_DEBUG_SECRET"
 
 
@@ -53,6 +58,32 @@ def test_a_bad_secret_in_the_environment_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """A file that is not there is named."""
     assert "no-such-file" in refused(tmp_path, "--debug-secret-file", str(tmp_path / "no-such-file"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "verb"), [(0o600, None), (0o400, None), (0o640, None), (0o644, "read"), (0o604, "read"), (0o602, "change")]
+)
+def test_a_file_that_others_can_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, verb: str | None
+) -> None:
+    """One line names the file, who can do what with it, and the remedy; a group of the operator's choice may read it."""
+    file = tmp_path / "the secret"
+    file.write_text("a-secret-of-22-letters\n")
+    file.chmod(mode)
+    assert debug_secret(str(file), {}) == "a-secret-of-22-letters"
+    told = (
+        f"--debug-secret-file: every user of this machine can {verb} {file} (mode {mode:04o}); run: chmod o-rw '{file}'"
+    )
+    assert caplog.messages == ([told] if verb else [])
+
+
+def test_the_log_tells_of_it_at_the_start(tmp_path: Path, start: Start) -> None:
+    """The line is a warning of the server's own log."""
+    file = tmp_path / "secret"
+    file.write_text("a-secret-of-22-letters")
+    file.chmod(0o644)
+    server = start("request_callout", "serve", "--socket", str(tmp_path / "s"), "--debug-secret-file", str(file))
+    server.wait_for(f"WARNING --debug-secret-file: every user of this machine can read {file}")
 
 
 def test_a_trace_socket_needs_a_secret(tmp_path: Path) -> None:
