@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import IO, Literal
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from request_callout.config.settings import LuaSettings
 from request_callout.gateway import admin
@@ -23,6 +24,9 @@ from request_callout.gateway.runtime import Client, Runtime
 from request_callout.gateway.schema_rules import Definition
 from request_callout.gateway.upstream import MAX_HEADERS, Session, Upstreams
 from request_callout.lua import Lua
+
+MAX_LINE_BYTES = 32 * 1024
+"""Of a client's request line, and of each of its headers."""
 
 _LOG = logging.getLogger("request_callout.gateway")
 
@@ -137,9 +141,10 @@ class Gateway:
         runner = web.AppRunner(
             application,
             access_log=None,
+            logger=_http_log(),
             auto_decompress=False,
-            max_line_size=32 * 1024,
-            max_field_size=32 * 1024,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
             shutdown_timeout=5.0,
         )
@@ -161,6 +166,21 @@ class Gateway:
         await self._upstreams.close()
         if self._server is not None:
             await self._server.stop()
+
+
+def _http_log() -> logging.Logger:
+    """For the HTTP server, which would quote what it can't read of a client's request, with a traceback."""
+    log = _LOG.getChild("http")
+    log.filters[:] = [_without_quotes]
+    return log
+
+
+def _without_quotes(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = "a client's request can't be read: %s", (type(error).__name__,)
+        record.exc_info = None
+    return True
 
 
 def _chunk(source: str) -> str:

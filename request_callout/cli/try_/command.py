@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import IO
 
 import click
 import orjson
@@ -15,7 +16,7 @@ from request_callout.cli.try_ import curl, har
 from request_callout.cli.try_.presentation import show
 from request_callout.cli.try_.redaction import Redactor
 from request_callout.cli.try_.report import STATUS, document, recording
-from request_callout.cli.try_.request import BadRequest, Request, made
+from request_callout.cli.try_.request import BadRequest, Request, made, whole
 from request_callout.cli.try_.running import Conditions, run
 from request_callout.config import load
 from request_callout.gateway.model import Configuration
@@ -109,11 +110,14 @@ def read_request(source: str, entry: int | None) -> Request:
     text = source
     where, folder = "--request", Path()
     if source == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        text = _whole("-", sys.stdin.buffer).decode("utf-8", "surrogateescape")
     elif not source.lstrip().startswith(("curl ", "curl\t", "$ curl", "{", "http://", "https://")):
         where, folder = source, Path(source).parent
         try:
-            text = Path(source).read_bytes().decode("utf-8-sig", "surrogateescape")
+            with Path(source).open("rb") as file:
+                text = _whole(source, file).decode("utf-8-sig", "surrogateescape")
+        except BadRequest:
+            raise
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BadRequest(
@@ -129,6 +133,13 @@ def read_request(source: str, entry: int | None) -> Request:
         return curl.parse(text.strip(), folder=Path() if where == "--request" else folder)
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from None
+
+
+def _whole(name: str, file: IO[bytes]) -> bytes:
+    try:
+        return whole(file)
+    except BadRequest as error:
+        raise BadRequest(f"{name}: {error}") from None
 
 
 def _json(text: str) -> object:

@@ -7,13 +7,14 @@ import re
 import secrets
 import sys
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from request_callout.cli.try_.request import BadRequest, Request, address, made
+from request_callout.cli.try_.request import BadRequest, Request, address, made, whole
 from request_callout.cli.try_.shell import words
 from request_callout.cli.try_.windows_shell import is_for_windows, windows_words
 from request_callout.values import raw, text
@@ -94,16 +95,16 @@ def parse(command: str, environment: Mapping[str, str] | None = None, folder: Pa
 
 
 def _read(arguments: list[str], asked: _Asked, files: _Files) -> None:
-    waiting = list(arguments)
+    waiting = deque(arguments)
     only_urls = False
 
     def value(option: str) -> str:
         if not waiting:
             raise BadRequest(f"the option {option} has no value")
-        return waiting.pop(0)
+        return waiting.popleft()
 
     while waiting:
-        argument = waiting.pop(0)
+        argument = waiting.popleft()
         if only_urls or not argument.startswith("-") or argument == "-":
             asked.urls.append(argument)
         elif argument == "--":
@@ -356,7 +357,12 @@ class _Files:
 
     def read(self, name: str, option: str) -> bytes:
         try:
-            return sys.stdin.buffer.read() if name == "-" else (self.folder / name).read_bytes()
+            if name == "-":
+                return whole(sys.stdin.buffer)
+            with (self.folder / name).open("rb") as file:
+                return whole(file)
+        except BadRequest as error:
+            raise BadRequest(f"{option} names the file {name}, which {error}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BadRequest(f"{option} names the file {name}, which can't be read: {reason}") from None

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import orjson
 
 from request_callout import __version__
-from request_callout.cli.try_.request import BadRequest, Request, made
+from request_callout.cli.try_.request import BadRequest, Request, made, whole
 from request_callout.transport.exchanges import Exchange, NoExchange, from_entry, to_entry
 from request_callout.transport.recorded import PLACEHOLDER, shown
 
@@ -49,7 +49,9 @@ def request(document: Any, number: int | None) -> Request:
     names = {name.lower() for name, _ in headers}
     if authority and "host" not in names:
         headers.insert(0, ("Host", authority))
-    cookies = [one for one in asked.get("cookies") or () if isinstance(one, dict)]
+    cookies = asked.get("cookies") or []
+    if not isinstance(cookies, list) or not all(isinstance(one, dict) for one in cookies):
+        raise BadRequest(f"{where}.request.cookies: has to be a list of objects with name and value")
     if cookies and "cookie" not in names:
         headers.append(("Cookie", "; ".join(f"{one.get('name', '')}={one.get('value', '')}" for one in cookies)))
     posted = asked.get("postData")
@@ -89,7 +91,10 @@ def _entries(document: Any) -> list[Any]:
 def load(path: Path) -> list[Exchange]:
     """The exchanges of a recording; raises BadRequest."""
     try:
-        document = orjson.loads(path.read_bytes())
+        with path.open("rb") as file:
+            document = orjson.loads(whole(file))
+    except BadRequest as error:
+        raise BadRequest(f"{path}: {error}") from None
     except OSError as error:
         raise BadRequest(f"{path}: can't be read: {error.strerror or error}") from None
     except ValueError as error:

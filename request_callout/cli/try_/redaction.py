@@ -23,7 +23,11 @@ from request_callout.values import raw, text
 
 _WHOLE = re.compile(r"secret|passw|credential|cookies", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(.*)", re.DOTALL)
+_MEMBER = re.compile(r'"([^"\\]{1,100})"(\s{0,9}:\s{0,9})"((?:[^"\\]|\\.)*)"', re.DOTALL)
+"""A member in what is no JSON: cut off, or nested deeper than is read."""
 _SHORTEST = 6
+_DEEPEST = 100
+_TOO_DEEP = "(nested too deep)"
 
 
 class Redactor:
@@ -170,26 +174,32 @@ class Redactor:
             return data if hidden == decoded else orjson.dumps(hidden)
         if re.fullmatch(r"[\w.%+*\[\]-]+=[^\s&]*(&[\w.%+*\[\]-]*=?[^\s&]*)*", content):
             return self.query(content).encode()
-        return self.text(content).encode()
+        return self.text(_MEMBER.sub(self._written_member, content)).encode()
+
+    def _written_member(self, found: re.Match[str]) -> str:
+        name, between, value = found.groups()
+        return f'"{name}"{between}"{self.secret(value)}"' if value and is_secret(name) else found[0]
 
     def context(self, callouts: dict[str, Any]) -> dict[str, Any]:
         """The context of callouts: their names say nothing of what is in it."""
         return {name: self.value(one) for name, one in callouts.items()}
 
-    def value(self, value: Any, *, hide: bool = False) -> Any:
-        """A value of JSON."""
+    def value(self, value: Any, *, hide: bool = False, depth: int = 0) -> Any:
+        """A value of JSON; what is nested so deep that nobody reads it is left out."""
+        if depth > _DEEPEST:
+            return _TOO_DEEP
         if isinstance(value, str):
             if hide and value:
                 return self.secret(value)
             return self.query_in(value) if "?" in value else self.text(value)
         if isinstance(value, list):
-            return [self.value(one, hide=hide) for one in value]
+            return [self.value(one, hide=hide, depth=depth + 1) for one in value]
         if isinstance(value, dict):
             secret = secret_members(value)
             return {
                 name: self._member(str(name), one)
                 if isinstance(one, str) and name in secret
-                else self.value(one, hide=hide or (name in secret and _hides(str(name), one)))
+                else self.value(one, hide=hide or (name in secret and _hides(str(name), one)), depth=depth + 1)
                 for name, one in value.items()
             }
         return 0 if hide and isinstance(value, (int, float)) and not isinstance(value, bool) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import IO
 from urllib.parse import quote, unquote, urlsplit
 
 from request_callout.values import raw, text
@@ -10,8 +11,20 @@ from request_callout.values import raw, text
 _KEPT = "!#$%&'()*+,/:;=?@[]~-._|^`{}\"\\<>"
 
 
+MOST_BYTES = 256 * 1024 * 1024
+"""Of a file that a request is made of; a device has no end."""
+
+
 class BadRequest(ValueError):
     """Something that is no request; the message says what, and where it was found."""
+
+
+def whole(file: IO[bytes]) -> bytes:
+    """All of a file; raises BadRequest if that is more than ``MOST_BYTES``, and OSError."""
+    found = file.read(MOST_BYTES + 1)
+    if len(found) > MOST_BYTES:
+        raise BadRequest(f"has more than {MOST_BYTES // 1024**2} MiB, and is not read")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

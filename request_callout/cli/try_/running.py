@@ -18,10 +18,11 @@ from request_callout.cli.try_.request import BadRequest, Request
 from request_callout.cli.try_.upstreams import Watched, replaying, stand_in
 from request_callout.gateway.exchange import Exchange as Proxied
 from request_callout.gateway.model import Configuration
-from request_callout.gateway.node import PLUGIN, Address, Gateway, GatewaySettings
+from request_callout.gateway.node import MAX_LINE_BYTES, PLUGIN, Address, Gateway, GatewaySettings
 from request_callout.gateway.plugin_server import ServerNotReady
 from request_callout.gateway.proxy import Front
 from request_callout.gateway.schema_rules import Definition
+from request_callout.gateway.upstream import MAX_HEADERS
 from request_callout.transport.exchanges import Exchange, from_entry, to_entry
 from request_callout.values import raw, text
 
@@ -110,7 +111,10 @@ async def _run(
         finally:
             await gateway.stop()
     if not proxied:
-        raise BadRequest("the gateway could not read the request")
+        raise BadRequest(
+            f"the gateway could not read the request: its URL and each of its headers may have {MAX_LINE_BYTES} bytes, "
+            f"and it may have {MAX_HEADERS} headers"
+        )
     lines = (folder / "log").read_text("utf-8", "replace").splitlines()
     timelines = Lines(folder / REQUESTS).read()
     return Happened(

@@ -66,7 +66,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_others_can_read_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, verb: str | None
 ) -> None:
-    """One line names the file, who can do what with it, and the remedy; a group of the operator's choice may read it."""
+    """One line names the file, what others can do with it, and the remedy; a group may read it."""
     file = tmp_path / "the secret"
     file.write_text("a-secret-of-22-letters\n")
     file.chmod(mode)

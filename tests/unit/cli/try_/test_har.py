@@ -70,6 +70,8 @@ def test_an_entry_is_chosen() -> None:
         (har({"method": 1, "url": "http://a"}), "method and url have to be texts"),
         (har({"method": "GET", "url": "http://a", "headers": {}}), "headers: has to be a list"),
         (har({"method": "GET", "url": "http://a", "postData": {"text": "é", "encoding": "base64"}}), "is no base64"),
+        (har({"method": "GET", "url": "http://a", "cookies": 5}), "cookies: has to be a list"),
+        (har({"method": "GET", "url": "http://a", "cookies": ["a"]}), "cookies: has to be a list"),
     ],
 )
 def test_mistakes(document: Any, message: str) -> None:

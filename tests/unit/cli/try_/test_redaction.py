@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, quote_plus
 
+import pytest
+
 from request_callout.cli.try_.redaction import Redactor
 from request_callout.transport.exchanges import Exchange
 from request_callout.transport.recorded import Answers
@@ -17,6 +19,22 @@ def test_a_pair_of_name_and_value() -> None:
         {"name": "X-Api-Key", "value": "redacted-1"},
         {"name": "X-Note", "value": "of redacted-1"},
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"about": "x", "token": "abc", "more": ',
+        '{"token" : "abc", "deep": ' + "[" * 2000 + "]" * 2000 + "}",
+        '{"token": "abc", "deep": ' + '{"a":' * 900 + "1" + "}" * 901,
+    ],
+    ids=["cut off", "deeper than is read", "deep"],
+)
+def test_what_is_hardly_json_is_redacted_too(body: str) -> None:
+    """A member that is called like a secret is hidden in what is cut off or nested without end."""
+    shown = Redactor().body(body.encode())
+    assert b"abc" not in shown
+    assert b"redacted-1" in shown
 
 
 URL = "https://user:p4ssw0rd@hooks.example:8443/T0/B0?sig=a%20long%20value"

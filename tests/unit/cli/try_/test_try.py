@@ -11,6 +11,8 @@ import orjson
 import pytest
 
 from request_callout.cli.demo.services import CLIENT_ID, CLIENT_SECRET, StandIns
+from request_callout.cli.try_.command import read_request
+from request_callout.cli.try_.request import BadRequest
 from tests.unit.cli.try_.trying import CLIENT_TOKEN, attempt, configuration
 
 CURL = (
@@ -185,6 +187,31 @@ def test_mistakes(folder: Path, arguments: list[str], message: str) -> None:
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "header", ["Cookie: session=" + "planted-cookie" * 3000, "planted-cookie: 1"], ids=["long", "many"]
+)
+def test_a_request_that_is_too_large(folder: Path, header: str) -> None:
+    """What the gateway can't read is told with what it can, without a traceback, and without quoting it."""
+    often = 1 if len(header) > 1000 else 33000
+    (folder / "request").write_text("curl http://api.example.com/people " + f"-H '{header}' " * often)
+    done = attempt(folder, "kong.yml", "--request", "request", TRY_CLIENT_SECRET=CLIENT_SECRET)
+    assert done.returncode == 1
+    assert "each of its headers may have 32768 bytes, and it may have 32768 headers" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "planted" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [("/dev/zero", "/dev/zero: has"), ("curl http://h/ -d @/dev/zero", "-d names the file /dev/zero, which has")],
+)
+def test_a_file_without_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch, source: str, named: str) -> None:
+    """A device, or any file that is too large to be a request, is told by its name."""
+    monkeypatch.setattr("request_callout.cli.try_.request.MOST_BYTES", 2 * 1024 * 1024)
+    with pytest.raises(BadRequest, match=f"{named} more than 2 MiB, and is not read"):
+        read_request(source, None)
 
 
 def test_wrong_configuration(folder: Path) -> None:
