@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from request_callout.config import destinations
 from request_callout.config.problems import Problem
 from request_callout.config.sources import Sources
 from request_callout.config.template import TemplateError, parse
@@ -57,7 +59,7 @@ def url(text: str, path: str, schemes: tuple[str, ...] = ("http", "https")) -> I
         parts = urlsplit(text)
         valid = parts.scheme in schemes and _is_host(parts.netloc, parts.hostname or "") and not _SPACE.search(text)
         valid = valid and (parts.port is None or parts.port > 0)
-    except ValueError:
+    except (ValueError, OSError):
         valid = False
     if not valid:
         example = " or ".join(f"{scheme}://host/path" for scheme in schemes)
@@ -73,17 +75,26 @@ def _reason(text: str, schemes: tuple[str, ...]) -> str:
         return ": ${...} is not replaced; take the value from a vault, as {vault://env/NAME}, or let decK put it in"
     if text != text.strip():
         return ": it has blanks or line breaks at an end (in YAML | keeps one, |- does not)"
-    if _SPACE.search(text):
+    if " " in text:
         return ": it has a blank in it, which is %20 in a URL"
+    if _SPACE.search(text):
+        return ": it has a control character in it"
     if not mark:
         return f": it has no {schemes[0]}:// at its beginning"
     if scheme.lower() not in schemes:
         return f": {scheme}:// can't be called"
     if _PORT.match(rest):
         return ": the port has to be a number from 1 to 65535"
-    return ""
+    return ": no host can have such a name" if re.match(r"[^/?#\[\]\\]", rest) else ""
 
 
 def _is_host(netloc: str, hostname: str) -> bool:
-    """Whether this may be a host: labels that are not empty, and no backslash, which some readers take for a slash."""
-    return "\\" not in netloc and (netloc.rpartition("@")[2].startswith("[") or all(hostname.rstrip(".").split(".")))
+    """Whether this may be a host that the HTTP client takes; raises ValueError or OSError if not.
+
+    A backslash is none's: some readers take it for a slash.
+    """
+    if netloc.rpartition("@")[2].startswith("["):
+        socket.inet_pton(socket.AF_INET6, hostname)
+    else:
+        destinations.ascii_host(hostname)
+    return "\\" not in netloc
