@@ -37,11 +37,15 @@ class TemplateProblem:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text as YAML will read it, what is wrong with its templates, and the values that were put in."""
+    """The text as YAML will read it, what is wrong with its templates, and the values that were put in.
+
+    ``lines`` are those, from 1, that a variable's templates begin in.
+    """
 
     source: Source
     problems: tuple[TemplateProblem, ...]
     substituted: Mapping[str, str]
+    lines: Mapping[str, frozenset[int]]
 
 
 def render(original: Source, environment: Mapping[str, str]) -> Rendered:
@@ -62,11 +66,14 @@ def render(original: Source, environment: Mapping[str, str]) -> Rendered:
             froms.append((start, literal))
             length += len(part)
 
+    lines: dict[str, set[int]] = {}
     at = 0
     for found in _TEMPLATE.finditer(text):
         before = text[at : found.start()]
         add(before.rstrip() if found[1] else before, at, literal=True)
         add(_value(found, environment, problems, substituted), found.start(), literal=False)
+        if (variable := _ENV.match(found[2])) and (variable[1] or variable[2]) in substituted:
+            lines.setdefault(variable[1] or variable[2], set()).add(original.place(found.start()).line)
         at = found.end()
         if found[3] and (blanks := _BLANKS.match(text, at)):
             at = blanks.end()
@@ -83,8 +90,9 @@ def render(original: Source, environment: Mapping[str, str]) -> Rendered:
         return start + (index - starts[part] if literal else 0)
 
     if not substituted and not problems:
-        return Rendered(original, (), {})
-    return Rendered(Source("".join(parts), original, outward), tuple(problems), substituted)
+        return Rendered(original, (), {}, {})
+    source = Source("".join(parts), original, outward)
+    return Rendered(source, tuple(problems), substituted, {name: frozenset(found) for name, found in lines.items()})
 
 
 def is_unknown(value: Any) -> bool:

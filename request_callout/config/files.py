@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -54,13 +54,18 @@ class Standing:
 class File:
     """The configurations in a file, what is wrong with it around them, and the secrets that decK's variables are.
 
-    ``top`` is the value of its first document, None if it can't be read.
+    ``top`` is the value of its first document, None if it can't be read. ``lines`` are those of the variables.
     """
 
     configurations: tuple[Standing, ...]
     found: tuple[Found, ...]
     secrets: Mapping[str, str]
     top: Any = None
+    lines: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def put_into(self, line: int) -> dict[str, str]:
+        """The variables, with their values, that were put into a line of the file."""
+        return {name: self.secrets[name] for name, lines in self.lines.items() if line in lines}
 
 
 def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "") -> File:
@@ -69,7 +74,7 @@ def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "
     decK's templates take the variables of ``environment``; without one they are text, as they are to Kong.
     """
     original = Source(text)
-    rendered = Rendered(original, (), {}) if environment is None else render(original, environment)
+    rendered = Rendered(original, (), {}, {}) if environment is None else render(original, environment)
     found = [
         Found(Problem("", one.message, rule="unset" if one.unset else "template"), original.place(one.index))
         for one in rendered.problems
@@ -78,12 +83,12 @@ def read_file(text: str, environment: Mapping[str, str] | None, *, name: str = "
         documents = read_documents(rendered.source.text, strict_json=name.endswith(".json"))
     except Unreadable as error:
         found.append(Found(Problem("", error.message, rule="syntax"), _unreadable_place(error, rendered)))
-        return File((), tuple(found), rendered.substituted)
+        return File((), tuple(found), rendered.substituted, lines=rendered.lines)
     configurations: list[Standing] = []
     for document in documents:
         _Document(document, rendered.source, configurations, found, is_first=document is documents[0]).look()
     top = documents[0].value if documents else None
-    return File(tuple(configurations), tuple(found), rendered.substituted, top)
+    return File(tuple(configurations), tuple(found), rendered.substituted, top, rendered.lines)
 
 
 def _unreadable_place(error: Unreadable, rendered: Rendered) -> Place:

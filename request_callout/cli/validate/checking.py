@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from request_callout.cli.validate.advice import advice
 from request_callout.cli.validate.documents import loaded
+from request_callout.cli.validate.substituted import without_values
 from request_callout.config.deck_templates import is_unknown
 from request_callout.config.documents import line_and_column
 from request_callout.config.files import File, Found, read_file
@@ -21,8 +22,6 @@ from request_callout.config.problems import Problem
 if TYPE_CHECKING:
     from request_callout.config import SourceCheck
     from request_callout.config.model import Configuration
-
-_SHORT_SECRET = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,9 @@ class Checks:
             placed = [Found(standing.configuration.placed(one), standing.place(one)) for one in problems]
             found += [one for one in placed if one.problem.path not in explained]
         findings = {
-            (one.place, one.problem.path, one.problem.message): Finding(file, _redacted(one.problem, read), one.place)
+            (one.place, one.problem.path, one.problem.message): Finding(
+                file, without_values(one.problem, read.secrets, read.put_into(one.place.line)), one.place
+            )
             for one in sorted(found, key=lambda one: one.place)
         }
         return Checked(file, tuple(configurations), tuple(findings.values()))
@@ -157,14 +158,3 @@ def _at(value: Any, path: str) -> Any:
             return None
         value, path = value[name], path[len(f".{name}") :]
     return value
-
-
-def _redacted(problem: Problem, read: File) -> Problem:
-    message = problem.message
-    path = problem.path
-    for name, value in sorted(read.secrets.items(), key=lambda one: -len(one[1])):
-        for secret in {value, repr(value)[1:-1], *value.splitlines()}:
-            if len(secret) > _SHORT_SECRET:
-                message = message.replace(secret, f"(value of {name})")
-                path = path.replace(secret, f"(value of {name})")
-    return replace(problem, message=message, path=path)
