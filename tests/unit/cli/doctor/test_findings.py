@@ -20,7 +20,7 @@ from request_callout.cli.doctor.schema import _normal, schema
 from request_callout.config.kong_schema import config_fields
 from request_callout.lua import Lua
 
-ROUTES = {"r1": {"id": "r1", "name": "people", "service": {"id": "s1"}}, "r2": {"id": "r2"}}
+ROUTES: dict[str, dict[str, Any]] = {"r1": {"id": "r1", "name": "people", "service": {"id": "s1"}}, "r2": {"id": "r2"}}
 SERVICES = {"s1": {"id": "s1", "name": "shop"}}
 
 
@@ -239,7 +239,7 @@ def plugin(name: str = "request-callout", **given: Any) -> dict[str, Any]:
 
 def found(*plugins: Mapping[str, Any], order: Mapping[str, int] | None = None) -> list[str]:
     """What is found of these plugins, without what is said of configurations that are valid."""
-    known = entities.priorities(None) if order is None else order
+    known: Mapping[str, int] = entities.priorities(None) if order is None else order
     every = entities.configurations(plugins, ROUTES, SERVICES, known, Lua().check)
     return [told(one) for one in every if one.message != "valid"]
 

@@ -58,6 +58,29 @@ def test_what_bounds_a_service_that_sends_bit_by_bit(parts: dict[str, Any], said
     assert explained({"callouts": [callout(**parts)]})["callouts"][0]["time"]["text"].endswith(said)
 
 
+def test_all_that_counts_is_told() -> None:
+    """How the longest time is made up stands beside it."""
+    parts: dict[str, Any] = {
+        "http_opts": {"timeouts": SHORT, "max_redirects": 2},
+        "hedge_after_ms": 50,
+        "auth": TOKENS,
+        "error": {"retries": 2, "backoff": {"initial_ms": 100, "factor": 3, "max_ms": 250}},
+        "for_each": {"items": "$({1})", "max_items": 21, "concurrency": 5},
+    }
+    assert explained({"callouts": [callout(**parts)]})["callouts"][0]["time"]["text"] == (
+        "100 ms connect + 200 ms write + 700 ms read; 2 redirects; a second attempt after 50 ms; "
+        "a token, and once more with a new one after a 401; 3 attempts; pauses up to 350 ms; "
+        "longer for a service that sends bit by bit; 21 elements, 5 side by side"
+    )
+    assert "pauses" not in explained({"callouts": [callout(**timeouts())]})["callouts"][0]["time"]["text"]
+
+
+def test_no_callouts_take_no_time() -> None:
+    """Without callouts nothing is waited for."""
+    found = explained({"callouts": []})["whole"]
+    assert (found["longest_ms"], found["ends_by_deadline"], found["critical_path"]) == (0, False, [])
+
+
 def total(ms: int) -> dict[str, Any]:
     return {"http_opts": {"timeouts": {"total": ms}}}
 

@@ -23,6 +23,14 @@ CLIENTS_OWN = {"custom": {"Authorization": "$(headers.authorization)"}}
 OF_ITS_OWN = {"forward": True, "custom": {"authorization": "Bearer $(headers.x)"}, "remove": ["Cookie"]}
 GUARDED = {"headers": {"custom": {"X": "$(callouts.a.response.headers.x or 'none')"}}}
 THERE = {"host": "redis.example", "password": "{vault://env/redis}"}
+CLIENTS = "https://h.example/?a=$(ngx.escape_uri(headers.x))"
+POSTED: dict[str, Any] = {"method": "POST", "body": {"forward": True}}
+READS_BODY = {"headers": {"custom": {"X-A": "$(callouts.a.response.body)"}}}
+TOKENS = {"type": "oauth2_client_credentials", "client_id": "c", "client_secret": "{vault://env/secret}"}
+GO_ON = {"on_error": "continue"}
+LOOKS_AT_THE_ERROR = {
+    "headers": {"custom": {"X": "$(choice(callouts.a.request.error, callouts.a.response.headers.x))"}}
+}
 TOLERANT: dict[str, Any] = {"error": {"on_error": "continue", "fallback": {"body": "{}"}}, "response": DECODED}
 
 DESERVED: list[tuple[str, dict[str, Any]]] = [
@@ -58,6 +66,17 @@ DESERVED: list[tuple[str, dict[str, Any]]] = [
     ("over-deadline", {"callouts": [callout(http_opts={"timeouts": {"total": 900}})], "deadline_ms": 500}),
     ("breaker-without-timeouts", {"callouts": [callout(circuit_breaker={"failures": 3})]}),
     ("sequence-by-script", {"callouts": [callout("a"), callout("b", **WAITING), callout("c")]}),
+    (
+        "unknown-callout",
+        {"callouts": [callout()], "upstream": {"headers": {"custom": {"X": "$(callouts.no.response.body.x)"}}}},
+    ),
+    ("body-of-get", {"callouts": [callout(body={"format": "raw", "content": "a"})]}),
+    ("key-by-script", {"callouts": [callout(by_lua=SETS_KEY, url=CLIENTS, **STATUSES)], "cache": MEMORY}),
+    ("key-by-script", {"callouts": [callout(by_lua=SETS_KEY, **POSTED, **STATUSES)], "cache": MEMORY}),
+    ("not-stored", {"callouts": [callout(response={"body": {"store": False}})], "upstream": READS_BODY}),
+    ("credentials-over-http", {"callouts": [callout(auth={**TOKENS, "token_url": "http://id.example/"})]}),
+    ("credentials-over-http", {"callouts": [callout(url="http://u:$(shared.x)@h.example/")]}),
+    ("tls-not-verified", {"callouts": [], "cache": {"strategy": "redis", "redis": {"ssl": True, "ssl_verify": False}}}),
 ]  # fmt: skip
 
 
@@ -93,6 +112,21 @@ FINE: list[dict[str, Any]] = [
     {"callouts": [callout(headers=OF_ITS_OWN)]},
     {"callouts": [callout(error={"on_error": "continue"})], "upstream": GUARDED},
     {"callouts": [], "cache": {"strategy": "redis", "redis": {**THERE, "ssl": True}}},
+    {"callouts": [], "cache": {"strategy": "redis", "redis": {"ssl_verify": False}}},
+    {"callouts": [callout(error={"when": "$(callouts.a.response.status >= 500)"})], "cache": MEMORY},
+    {"callouts": [callout(method="POST", error={"on_error": "retry", "retries": 0})]},
+    {"callouts": [callout(by_lua=SETS_KEY, **STATUSES)], "cache": MEMORY},
+    {"callouts": [callout()], "upstream": {"headers": {"custom": {"X": "$(tostring(callouts.a.response))"}}}},
+    {"callouts": [callout()], "upstream": {"headers": {"custom": {"X": "$(tostring(callouts))"}}}},
+    {"callouts": [callout()], "upstream": READS_BODY},
+    {"callouts": [callout(response={"by_lua": "local x = 1"})], "upstream": READS_A},
+    {"callouts": [callout(error=GO_ON, response=DECODED, cache={"ttl": "$(callouts.a.response.body.x)"})]},
+    {"callouts": [callout(error=GO_ON)], "upstream": LOOKS_AT_THE_ERROR},
+    {"callouts": [callout(url="http://[::1]/", headers=CLIENTS_OWN)]},
+    {"callouts": [callout(url="http://[::1]:8080/", headers=CLIENTS_OWN)]},
+    {"callouts": [callout(url="http://localhost/", headers=CLIENTS_OWN)]},
+    {"callouts": [callout(url="{vault://env/url}")]},
+    {"callouts": [callout(auth={"type": "bearer", "token": "{vault://env/token}"})]},
 ]  # fmt: skip
 
 
@@ -118,6 +152,51 @@ def test_any_status_is_a_success() -> None:
     assert [one["code"] for one in explained(config)["warnings"]] == ["any-status"]
     config = {**config, "callouts": [callout(response=DECODED, **STATUSES)]}
     assert explained(config)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"error": {"when": "$(callouts.a.response.status >= 400)"}}, {"response": {**DECODED, "by_lua": "local x = 1"}}],
+)
+def test_what_looks_at_the_status_is_no_success_of_any(part: dict[str, Any]) -> None:
+    """An expression or a script of the callout may look at it."""
+    config = {"callouts": [callout(**{"response": DECODED, **part})], "upstream": READS_A, "deadline_ms": 1000}
+    assert explained(config)["warnings"] == []
+
+
+@pytest.mark.parametrize("timeouts", [{}, {"timeouts": {"connect": 500, "write": 0, "read": 0}}])
+def test_timeouts_that_are_the_servers_bound_nothing(timeouts: dict[str, Any]) -> None:
+    """A timeout of 0 is the server's: a service that hangs holds the request as without it."""
+    found = explained({"callouts": [callout(http_opts=timeouts)]})["warnings"]
+    assert [one["code"] for one in found] == ["no-timeouts"]
+    found = explained({"callouts": [callout(http_opts={"timeouts": {"connect": 0, "write": 0, "read": 500}})]})[
+        "warnings"
+    ]
+    assert "no-timeouts" not in [one["code"] for one in found]
+
+
+def test_whose_deadline_ends_all() -> None:
+    """The deadline of the configuration is told at its own place, the server's at the last callout of the way."""
+    long: dict[str, Any] = {"http_opts": {"timeouts": {"total": 40_000}}}
+    callouts = [callout("a", **long), callout("b", depends_on=["a"], **long)]
+    bounded: dict[str, Any] = {"callouts": callouts}
+    (found,) = explained(bounded)["warnings"]
+    assert found["path"] == "plugins[1].config.callouts[2].request.http_opts.timeouts"
+    assert found["message"].startswith(
+        "timeouts and retries of a then b come to 80 s, but the server's --deadline-ms ends all after 55 s: "
+    )
+    (found,) = explained({**bounded, "deadline_ms": 50_000})["warnings"]
+    assert found["path"] == "plugins[1].config.deadline_ms"
+    assert "but deadline_ms ends all after 50 s" in found["message"]
+    assert explained({"callouts": callouts[:1], "deadline_ms": 40_000})["warnings"] == []
+
+
+def test_who_waits_for_a_script_anyway_is_not_named() -> None:
+    """Who reads its result, and who says what it waits for, is not held up by the script."""
+    reads: dict[str, Any] = {"headers": {"custom": {"X": "$(callouts.b.response.headers.x)"}}}
+    callouts = [callout("a"), callout("b", **WAITING), callout("c", **reads), callout("d", depends_on=["a"])]
+    (found,) = [one for one in explained({"callouts": callouts})["warnings"] if one["code"] == "sequence-by-script"]
+    assert found["message"] == "for its script, b is not run side by side with a"
 
 
 def test_any_status_in_an_answer_without_a_script() -> None:
