@@ -89,7 +89,7 @@ def render(original: Source, environment: Mapping[str, str]) -> Rendered:
         start, literal = froms[part]
         return start + (index - starts[part] if literal else 0)
 
-    if not substituted and not problems:
+    if at == 0 and not problems:  # there is no template
         return Rendered(original, (), {}, {})
     source = Source("".join(parts), original, outward)
     return Rendered(source, tuple(problems), substituted, {name: frozenset(found) for name, found in lines.items()})

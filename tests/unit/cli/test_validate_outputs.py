@@ -238,3 +238,33 @@ def test_the_hook_for_pre_commit_names_a_command_of_ours() -> None:
     )
     left = ("docker-compose.yml", "src/app.json", "konga.txt", "package.json")
     assert [name for name in (*taken, *left) if re.search(hook["files"], name)] == list(taken)
+
+
+SECRET_OF_KUBERNETES = """apiVersion: configuration.konghq.com/v1
+kind: KongPlugin
+metadata: {name: a}
+plugin: request-callout
+configFrom: {secretKeyRef: {name: s, key: k}}
+"""
+
+
+def test_a_configuration_that_is_elsewhere_is_not_missing(tmp_path: Path) -> None:
+    """Where a note says that the configuration can't be seen, no line says that there is none; nor with --quiet."""
+    (tmp_path / "a.yml").write_text(SECRET_OF_KUBERNETES)
+    (tmp_path / "b.yml").write_text('_format_version: "3.0"')
+    output = run(tmp_path / "a.yml", tmp_path / "b.yml").output
+    assert [line.partition(": ")[2] for line in output.splitlines()] == [
+        "note: configFrom: the configuration is in a Secret and can't be seen here; validate the text that the Secret "
+        "holds [unseen]",
+        "no request-callout configuration in it",
+    ]
+    assert "no request-callout configuration" not in run("--quiet", tmp_path / "a.yml", tmp_path / "b.yml").output
+
+
+@pytest.mark.parametrize(("files", "summary"), [(1, "1 problem in 1 file"), (2, "2 problems in 2 files")])
+def test_the_summary_counts(tmp_path: Path, files: int, summary: str) -> None:
+    """Problems and files, in the singular and the plural."""
+    for number in range(files):
+        (tmp_path / f"{number}.yml").write_text('_format_version: "3.0"\nplugins: [{name: request-callout}]')
+    (tmp_path / "fine.yml").write_text('_format_version: "3.0"')
+    assert run(*sorted(tmp_path.iterdir())).output.splitlines()[-1] == summary

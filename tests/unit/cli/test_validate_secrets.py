@@ -104,6 +104,13 @@ def test_values_of_three_characters_are_left(tmp_path: Path) -> None:
     assert method == "'(value of DECK_S)' is no HTTP method; use one like GET or POST"
 
 
+def test_a_value_that_is_wrong_nowhere_is_put_in(tmp_path: Path) -> None:
+    """Without any problem of its own, too: what follows from it is found."""
+    assert problems(tmp_path, FILE % f'method: "{TEMPLATE}"', DECK_S="PATCH") == []
+    (said,) = problems(tmp_path, FILE % f"error: {{retries: {TEMPLATE}}}", DECK_S="-100000")
+    assert "-100000" not in said
+
+
 def test_findings_of_other_lines_keep_their_words(tmp_path: Path) -> None:
     """A word of a value is hidden only where the value was put in, and only in quotes."""
     text = FILE % f'method: "P ST"\n        body: {{format: "method"}}\n        query: {{custom: {{a: "{TEMPLATE}"}}}}'
