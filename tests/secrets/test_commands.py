@@ -16,6 +16,7 @@ from request_callout.cli import main
 from tests.conformance.callee import Callee
 from tests.conformance.site import default_upstream
 from tests.secrets.everywhere import everywhere
+from tests.secrets.places import ENCRYPTED, Vault, places
 from tests.secrets.planted import Planted, Services, configurations, services
 from tests.secrets.quoting import quote_back, quoting
 from tests.secrets.site import kong_file
@@ -81,6 +82,21 @@ def test_files_are_told_of_without_their_secrets(tmp_path: Path, planted: Plante
     by_design = {name: IN_EXPLAIN if name.startswith("explain") else set() for name in texts}
     found = {name: set(planted.seen_in(text)) - by_design[name] for name, text in texts.items()}
     assert found == {name: set() for name in texts}
+
+
+def test_what_kong_would_encrypt_is_hidden_without_a_vault(tmp_path: Path, planted: Planted, to: Services) -> None:
+    """``validate`` and ``explain`` show no constant of a field that the schema marks as encrypted."""
+    vault = Vault(planted, locked=True)
+    text, _, _ = kong_file(everywhere(planted, to, 1, vault), "http://127.0.0.1:1")
+    secret = set().union(*(vault.planted[place] for place in places(ENCRYPTED)))
+    assert {"client key", "vault: azure_client_secret", "vault: sentinel password", "vault: token"} <= secret
+    file, page = tmp_path / "kong.yml", tmp_path / "page.html"
+    file.write_text(text)
+    told = [run("validate", str(file), "--output", output) for output in OUTPUTS]
+    told += [run("explain", str(file), "--html", str(page)), run("explain", str(file), "--output", "json")]
+    shown = {place for one in (*told, page.read_text()) for place in planted.seen_in(one)}
+    assert shown & secret == set()
+    assert "vault: user" in shown
 
 
 FIELDS = [

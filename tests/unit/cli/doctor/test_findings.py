@@ -464,3 +464,18 @@ def test_wrong_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument
     Path("key").touch()
     result = CliRunner().invoke(main, ["doctor", *arguments])
     assert (result.exit_code, says in result.output) == (2, True), result.output
+
+
+def test_what_is_printed_for_people() -> None:
+    """A line a finding, with what to do below it, and how many there are of each kind."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["doctor", "--admin", address])
+    assert result.exit_code == 2
+    assert result.output.splitlines() == [
+        "problem  Admin API: can't be reached: Connection refused",
+        "         -> give its address with --admin; for TLS see --ca-file and --insecure",
+        "",
+        "1 problem, 0 warnings",
+    ]
