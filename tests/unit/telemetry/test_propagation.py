@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from request_callout.telemetry import propagation
 from request_callout.telemetry.propagation import Fields, Headers, Place, Propagation
 
+B3 = {"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -49,10 +55,28 @@ def test_a_state_that_is_too_much_is_dropped(state: str | list[str]) -> None:
 )
 def test_baggage_that_is_too_much_is_dropped(monkeypatch: pytest.MonkeyPatch, baggage: str | list[str]) -> None:
     """The same for baggage, where it is passed on at all."""
-    propagation = Propagation()
-    monkeypatch.setattr(propagation, "_named", W3CBaggagePropagator())
+    passing_on = Propagation()
+    monkeypatch.setattr(passing_on, "_named", W3CBaggagePropagator())
     place = Place(b"\1" * 16, b"\2" * 8, 1)
-    _, tell = propagation.extract({"baggage": baggage})
+    _, tell = passing_on.extract({"baggage": baggage})
     assert tell(place) == []
-    _, tell = propagation.extract({"baggage": "a=1 ,b=2"})
+    _, tell = passing_on.extract({"baggage": "a=1 ,b=2"})
     assert tell(place) == [("baggage", "a=1,b=2")]
+
+
+@pytest.mark.parametrize(
+    ("formats", "replaced"),
+    [
+        ([TraceContextTextMapPropagator()], {"traceparent", "tracestate"}),
+        ([W3CBaggagePropagator()], {"baggage"}),
+        ([B3SingleFormat()], B3),
+        ([B3MultiFormat(), TraceContextTextMapPropagator()], {"traceparent", "tracestate"} | B3),
+    ],
+)
+def test_the_formats_that_are_named_are_replaced(
+    monkeypatch: pytest.MonkeyPatch, formats: list[TextMapPropagator], replaced: set[str]
+) -> None:
+    """No callee gets the client's own headers of a format that is passed on, in whichever form of B3; others it may."""
+    monkeypatch.setenv("OTEL_PROPAGATORS", "named")
+    monkeypatch.setattr(propagation, "get_global_textmap", lambda: CompositePropagator(formats))
+    assert Propagation().replaces == replaced
