@@ -484,16 +484,18 @@ def test_thousands_of_connections_leave_nothing_behind(start: Start, path: str) 
                     kong.send(encode_call(StartInstance(1, "request-callout", b'{"n":%d}' % number)))
                 case _:  # not a word
                     pass
-        assert left(witness, instance_id)["descriptors"] >= clean["descriptors"] + 2000
+        until(witness, instance_id, lambda now: now["descriptors"] >= clean["descriptors"] + 2000)
         for kong in connections:
             kong.sock.close()
-        now = left(witness, instance_id)
-        deadline = time.monotonic() + 10
-        while now != clean and time.monotonic() < deadline:
-            now = left(witness, instance_id)
-        assert now == clean
+        until(witness, instance_id, lambda now: now == clean)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def until(kong: KongSide, instance_id: int, reached: Callable[[dict[str, int]], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not reached(now := left(kong, instance_id)):
+        assert time.monotonic() < deadline, now
 
 
 def left(kong: KongSide, instance_id: int) -> dict[str, int]:
