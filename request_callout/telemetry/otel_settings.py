@@ -22,11 +22,6 @@ from request_callout.telemetry.span_export import SdkLog, SpanQueue
 _BATCH = 512
 _QUEUE = 2048
 _DELAY_MS = 5000
-_LIMITS = (
-    *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT"),
-    *("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
-    *("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
-)
 
 
 class Tracing:
@@ -36,7 +31,7 @@ class Tracing:
         """Raises ValueError for a variable that can't be used."""
         SdkLog(secrets()).take_over()
         self._samples = sampler(variable("OTEL_TRACES_SAMPLER"), variable("OTEL_TRACES_SAMPLER_ARG"))
-        limits = _limits()
+        limits = SpanLimits()
         self._most_attributes = limits.max_span_attributes
         self.most_events = limits.max_events
         self.attributes = Attributes(limits)
@@ -83,14 +78,6 @@ def _resource() -> Resource:
     if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
         own["service.name"] = "request-callout"
     return found.merge(Resource(own))
-
-
-def _limits() -> SpanLimits:
-    for name in _LIMITS:
-        given = variable(name)
-        if given and not (given.isascii() and given.isdigit()):  # of which older SDKs do not name the variable
-            raise ValueError(f"{name} is {given!r}; it must be a non-negative integer")
-    return SpanLimits()
 
 
 def _number(name: str, default: int) -> int:

@@ -38,6 +38,9 @@ def observers(reports: Reports, secret: str | None, *, otel: bool, **_: Any) -> 
 def _spans() -> list[Observer]:
     """The observer for OpenTelemetry, unless the environment disables it; ValueError if it can't be had."""
     try:
+        from request_callout.telemetry.otlp_settings import check_limits
+
+        check_limits()
         from request_callout.telemetry.spans import spans
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
