@@ -15,7 +15,7 @@ from request_callout.config.cloud_checks import cloud_authentication
 from request_callout.config.destination_checks import destination, target
 from request_callout.config.error_checks import error_policy, hedging
 from request_callout.config.normal import is_reference
-from request_callout.config.parts import items, record
+from request_callout.config.parts import items, record, texts
 from request_callout.config.problems import Problem
 from request_callout.config.respond_checks import respond
 from request_callout.config.schema import json_schema
@@ -149,22 +149,17 @@ def _customized(part: Mapping[str, Any], path: str, kind: str, sources: Sources)
 
 def _references(config: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem]:
     """Vault references where the gateway does not resolve them: they would be used as the text that they are."""
-    if isinstance(config, Mapping):
-        for name, value in config.items():
-            node = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
-            yield from _references(value, node, f"{path}.{name}")
-    elif isinstance(config, list):
-        for place, value in enumerate(config, 1):
-            yield from _references(value, schema.get("items", {}), f"{path}[{place}]")
-    elif isinstance(config, str) and _VAULT in config and not schema.get("x-lua"):
-        if is_reference(config):
-            if not schema.get("x-referenceable"):
+    for text, node, where in texts(config, schema, path):
+        if _VAULT not in text or node.get("x-lua"):
+            continue
+        if is_reference(text):
+            if not node.get("x-referenceable"):
                 yield Problem(
-                    path, "this field is not referenceable, Kong leaves the reference as text; write the value"
+                    where, "this field is not referenceable, Kong leaves the reference as text; write the value"
                 )
-        elif _within_literal(config):
+        elif _within_literal(text):
             yield Problem(
-                path,
+                where,
                 "a vault reference is resolved only if it is the whole value; put the text around it in the vault too",
             )
 

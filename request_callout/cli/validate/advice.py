@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from request_callout.cli.validate.names import foreign, misread
 from request_callout.config.deck_templates import is_unknown
 from request_callout.config.normal import normal
-from request_callout.config.parts import items, record
+from request_callout.config.parts import items, record, texts
 from request_callout.config.problems import Problem
 from request_callout.config.schema import json_schema, schema_at
 from request_callout.config.template import TemplateError, parse
@@ -178,23 +178,20 @@ def _declared(callout: Mapping[str, Any]) -> list[str]:
 
 def _all_reads(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[_Read]:
     """Every callout that expressions and scripts read, with the path of the value."""
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            node = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
-            yield from _all_reads(one, node, f"{path}.{name}")
-    elif isinstance(value, list):
-        for place, one in enumerate(value, 1):
-            yield from _all_reads(one, schema.get("items", {}), f"{path}[{place}]")
-    elif isinstance(value, str) and not is_unknown(value):
-        if schema.get("x-lua"):
-            yield from (_Read(name, path) for name in sorted(analyse(value, is_expression=False).callouts))
-        elif schema.get("x-expressions"):
-            yield from _in_text(value, path)
+    for text, node, where in texts(value, schema, path):
+        if is_unknown(text):
+            continue
+        if node.get("x-lua"):
+            yield from (_Read(name, where) for name in sorted(analyse(text, is_expression=False).callouts))
+        elif node.get("x-expressions"):
+            yield from _in_text(text, where)
 
 
 def _names(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem]:
     """Names in expressions that lead nowhere, and expressions that are none."""
-    for text, where in _texts(value, schema, path):
+    for text, node, where in texts(value, schema, path):
+        if not node.get("x-expressions") or is_unknown(text):
+            continue
         try:
             template = parse(text)
         except TemplateError:
@@ -204,19 +201,6 @@ def _names(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Problem
         for part in template.expressions:
             for message in misread(part.source):
                 yield _warning(where, message, "expression", part.line, part.offset)
-
-
-def _texts(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Every text that may hold expressions, with its path."""
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            node = schema.get("properties", {}).get(name) or schema.get("additionalProperties") or {}
-            yield from _texts(one, node, f"{path}.{name}")
-    elif isinstance(value, list):
-        for place, one in enumerate(value, 1):
-            yield from _texts(one, schema.get("items", {}), f"{path}[{place}]")
-    elif isinstance(value, str) and schema.get("x-expressions") and not is_unknown(value):
-        yield value, path
 
 
 def _in_text(text: str, path: str) -> Iterator[_Read]:
