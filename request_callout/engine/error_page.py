@@ -11,25 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from request_callout.engine import json
-from request_callout.engine.answer import Answer
+from request_callout.engine.answer import JSON_TYPE, Answer
 
-JSON = "application/json; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
 _XML = "application/xml; charset=utf-8"
 _PLAIN = "text/plain; charset=utf-8"
 
 _TYPES = {
-    "application/json": JSON,
+    "application/json": JSON_TYPE,
     "application/xml": _XML,
-    "application/*": JSON,
+    "application/*": JSON_TYPE,
     "text/html": _HTML,
     "text/plain": _PLAIN,
     "text/*": _PLAIN,
-    "*/*": JSON,
+    "*/*": JSON_TYPE,
 }
 
 _TEMPLATES = {
-    JSON: '{{\n  "message":"{message}",\n  "request_id":"{request_id}"\n}}',
+    JSON_TYPE: '{{\n  "message":"{message}",\n  "request_id":"{request_id}"\n}}',
     _PLAIN: "{message}\nrequest_id: {request_id}\n",
     _HTML: (
         '<!doctype html>\n<html>\n  <head>\n    <meta charset="utf-8">\n    <title>Error</title>\n  </head>\n'
@@ -86,7 +85,7 @@ MESSAGES = {
 }
 
 _AS_TEXT: Mapping[str, Callable[[str], str]] = {
-    JSON: lambda said: json.encode(said).decode("utf-8", "surrogateescape")[1:-1],
+    JSON_TYPE: lambda said: json.encode(said).decode("utf-8", "surrogateescape")[1:-1],
     _HTML: escape,
     _XML: escape,
 }
@@ -96,7 +95,7 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(1(?:\.0{0,3})?|0(?:\.\d{0,3})?)\s*\Z", re.I)
 
 def content_type(accept: Sequence[str]) -> str:
     """The format for an Accept header: the one of the highest quality that Kong knows, else JSON."""
-    chosen, best = JSON, 0.0
+    chosen, best = JSON_TYPE, 0.0
     for entry in ",".join(accept).split(","):
         media, *parameters = entry.strip().split(";")
         if "/" not in media:
@@ -105,15 +104,21 @@ def content_type(accept: Sequence[str]) -> str:
         quality = float(found[1]) if found else 1.0
         if quality > best:
             best = quality
-            chosen = _TYPES.get(media.strip().lower(), JSON)
+            chosen = _TYPES.get(media.strip().lower(), JSON_TYPE)
     return chosen
 
 
-def body(kind: str, status: int, message: str | None, request_id: str) -> bytes:
-    """The body of an error answer; without a ``message`` it is the one Kong has for the status."""
-    text = message or MESSAGES.get(status) or f"The upstream server responded with {status}"
+def body(
+    kind: str, status: int, message: str | None, request_id: str, written: Callable[[str], str] | None = None
+) -> bytes:
+    """The body of an error answer; without a ``message`` it is the one Kong has for the status.
+
+    ``written`` makes of the message what may stand in a body of this kind; without it it stands there as it is.
+    """
+    said = MESSAGES.get(status, f"The upstream server responded with {status}") if message is None else message
     template = _TEMPLATES.get(kind, "")
-    return template.format(message=text, request_id=request_id).encode("utf-8", "surrogateescape")
+    text = template.format(message=said if written is None else written(said), request_id=request_id)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def error_answer(
@@ -127,7 +132,4 @@ def error_answer(
     else:
         named = given if isinstance(given, str) else next(iter(given), "")
         kind = _TYPES.get(named.partition(";")[0].strip().lower(), _PLAIN)
-    said = message if message is not None else MESSAGES.get(status)
-    if said is not None and kind in _AS_TEXT:
-        said = _AS_TEXT[kind](said)
-    return Answer(status, body(kind, status, said, request_id or ""), headers)
+    return Answer(status, body(kind, status, message, request_id or "", _AS_TEXT.get(kind)), headers)

@@ -106,8 +106,8 @@ def _argument(args: Sequence[Value], place: int) -> Value:
 def _with_false(argument: Value) -> Value:
     """Headers that are false, as text: on ProtoBuf Kong would take them for missing, and fail the request."""
     if isinstance(argument, dict):
-        return {name: "false" if value is False else value for name, value in argument.items()}
-    return "false" if argument is False else argument
+        return {name: _with_false(value) for name, value in argument.items()}
+    return _written(argument) if argument is False else argument
 
 
 def _exit(run: Run, args: Sequence[Value]) -> Value:
@@ -138,7 +138,12 @@ def _headers(method: str, headers: Value) -> dict[str, str | list[str]]:
 def _header_value(value: Value) -> str | list[str]:
     if isinstance(value, list):
         return [str(_header_value(one)) for one in value]
-    return value if isinstance(value, str) else json.lua_text(value) or ""
+    return _written(value)
+
+
+def _written(value: Value) -> str:
+    """A scalar as Lua's ``tostring`` writes it, empty for what is none."""
+    return "false" if value is False else json.lua_text(value) or ""
 
 
 def _error(run: Run, args: Sequence[Value]) -> Value:
@@ -191,19 +196,23 @@ def _set_body(run: Run, args: Sequence[Value]) -> Value:
 
 def _fields(body: dict[str, Value] | list[Value]) -> list[tuple[str, str]]:
     fields = []
-    for name, value in sorted(body.items() if isinstance(body, dict) else ((str(n), v) for n, v in enumerate(body, 1))):
+    for name, value in _pairs(body):
         if not isinstance(value, (str, int, float)):
             raise PdkError(
                 f"kong.service.request.set_body: invalid value {name!r}: expected a string, number or boolean"
             )
-        fields.append((name, "false" if value is False else json.lua_text(value) or ""))
+        fields.append((name, _written(value)))
     return fields
 
 
+def _pairs(body: dict[str, Value] | list[Value]) -> list[tuple[str, Value]]:
+    """The members of a table by name."""
+    return sorted(body.items() if isinstance(body, dict) else ((str(n), v) for n, v in enumerate(body, 1)))
+
+
 def _form(body: dict[str, Value] | list[Value]) -> str:
-    pairs = body.items() if isinstance(body, dict) else ((str(n), v) for n, v in enumerate(body, 1))
     pieces = []
-    for name, value in sorted(pairs):
+    for name, value in _pairs(body):
         for one in value if isinstance(value, list) else (value,):
             if one is True:
                 pieces.append(quote_plus(raw(name)))

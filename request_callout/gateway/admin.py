@@ -13,7 +13,7 @@ from aiohttp import web
 
 from request_callout import __version__
 from request_callout.config.kong_schema import PLUGIN_NAME
-from request_callout.engine.error_page import JSON
+from request_callout.engine.answer import JSON_TYPE
 from request_callout.gateway import declarative
 from request_callout.gateway.declarative import InvalidDeclaration, not_enabled
 from request_callout.gateway.entities import plugin_schema
@@ -247,5 +247,5 @@ def _jsonable(value: Any) -> Any:
 
 
 def _json(status: int, document: Any) -> web.Response:
-    headers = {"Server": SERVER_TOKEN, "Content-Type": JSON}
+    headers = {"Server": SERVER_TOKEN, "Content-Type": JSON_TYPE}
     return web.Response(status=status, body=orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS), headers=headers)

@@ -347,6 +347,14 @@ def test_error_pages_are_kongs(site: Site, accept: str, content_type: str, body:
     assert answer.text == body.format("Too many requests", answer.header("X-Kong-Request-Id"))
 
 
+def test_headers_of_an_answer_are_scalars(site: Site) -> None:
+    """Those of exit too may be booleans and numbers; an error page's message may be empty."""
+    site.configure(upstream={"by_lua": "kong.response.error(403, '', {['X-False'] = false, ['X-Number'] = 1.5})"})
+    answer = site.request(headers={"Accept": "text/plain"})
+    assert (answer.header("X-False"), answer.header("X-Number")) == ("false", "1.5")
+    assert answer.text.startswith("\nrequest_id: ")
+
+
 def test_error_pages_hold_text(site: Site) -> None:
     """What a message brings of markup stays text; a content type of the script's own chooses the page."""
     script = "kong.response.error(400, kong.request.get_header('x-said'), {['Content-Type'] = 'text/html'})"

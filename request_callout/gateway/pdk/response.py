@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from request_callout.engine import error_page
+from request_callout.engine.answer import JSON_TYPE
 from request_callout.gateway.exchange import Exchange, Exit
 from request_callout.gateway.pdk.arguments import (
     Exited,
@@ -72,7 +73,7 @@ def _exit(x: Exchange, around: Surroundings, status: Value = None, body: Value =
     if isinstance(body, (dict, list)):
         content = json_text(body)
         if not any(name.lower() == "content-type" for name, _ in lines):
-            lines.append(("Content-Type", (error_page.JSON,)))
+            lines.append(("Content-Type", (JSON_TYPE,)))
     else:
         content = raw(body) if isinstance(body, str) else body
     _answer(x, Exit(code, content, tuple(lines)))
