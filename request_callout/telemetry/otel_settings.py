@@ -11,9 +11,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 
 from request_callout import __version__
+from request_callout.telemetry.otel_environment import variable
 from request_callout.telemetry.otlp import Batches, Span
 from request_callout.telemetry.otlp_sending import Collector
-from request_callout.telemetry.otlp_settings import is_exported, secrets, target, variable
+from request_callout.telemetry.otlp_settings import is_exported, secrets, target
 from request_callout.telemetry.propagation import RANDOM, SAMPLED, Place, new_span_id, new_trace_id
 from request_callout.telemetry.sampling import sampler
 from request_callout.telemetry.span_attributes import Attributes

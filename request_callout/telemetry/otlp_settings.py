@@ -14,30 +14,13 @@ from urllib.parse import unquote, urlsplit
 import requests
 from opentelemetry.util.re import parse_env_headers
 
+from request_callout.telemetry.otel_environment import variable
 from request_callout.telemetry.otlp_sending import COMPRESSIONS, Target
 
 _TIMEOUT_S = 10.0
 _ENDPOINT = "http://localhost:4318"
 _PROTOCOL = "http/protobuf"
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_LIMITS = (
-    *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT"),
-    *("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
-    *("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
-)
-
-
-def variable(name: str) -> str:
-    """A variable of the environment; one that is empty is none."""
-    return os.environ.get(name, "").strip()
-
-
-def check_limits() -> None:
-    """Raise ValueError for a limit of spans that is no number: older SDKs, while imported, do not name the variable."""
-    for name in _LIMITS:
-        given = variable(name)
-        if given and not (given.isascii() and given.isdigit()):
-            raise ValueError(f"{name} is {given!r}; it must be a non-negative integer")
 
 
 def is_exported() -> bool:

@@ -38,7 +38,7 @@ def observers(reports: Reports, secret: str | None, *, otel: bool, **_: Any) -> 
 def _spans() -> list[Observer]:
     """The observer for OpenTelemetry, unless the environment disables it; ValueError if it can't be had."""
     try:
-        from request_callout.telemetry.otlp_settings import check_limits
+        from request_callout.telemetry.otel_environment import check_limits
 
         check_limits()
         from request_callout.telemetry.spans import spans
