@@ -27,7 +27,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def take(self) -> None:
-        """Be asked from now on, in the main thread; ``give_back`` ends it."""
+        """Count them from now on, until ``give_back``; to be called in the main thread."""
         self.woken.setblocking(False)
         self._waker.setblocking(False)
         handlers: dict[int, _Handler] = {
@@ -44,8 +44,8 @@ class Signals:
         write_stacks(chain=True)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
-    def rest(self) -> None:
-        """The loop is awake: it need not be woken for what came until now."""
+    def drain(self) -> None:
+        """Take out of ``woken`` what came until now: the loop is awake."""
         with contextlib.suppress(BlockingIOError):
             self.woken.recv(4096)
 

@@ -156,7 +156,7 @@ class Supervisor:
                 place.heard = time.monotonic()
         for key, events in ready:
             if key.data is None:
-                self._signals.rest()
+                self._signals.drain()
             else:
                 self._exchange(key.data, events)
         for place in self._places:
