@@ -174,7 +174,13 @@ def _within_literal(value: str) -> bool:
 
 
 def _url(url: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(url, str) or not url or "$(" in url or is_reference(url) or url.startswith("#"):
+    if not isinstance(url, str) or not url or is_reference(url) or url.startswith("#"):
+        return
+    before, expression, _ = url.partition("$(")
+    if expression:
+        scheme, mark, _ = before.partition("://")
+        if mark and scheme.lower() not in ("http", "https"):
+            yield Problem(path, f"{scheme}:// can't be called; write http:// or https://")
         return
     yield from http_checks.url(url, path)
 

@@ -163,6 +163,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (two(depends_on=["b"]), "config.callouts[2].depends_on", "b -> b"),
     # values
     (callout(url="host/path"), f"{R}.url", "write http://host/path or https://host/path"),
+    (callout(url="htp://host/$(headers.a)"), f"{R}.url", "htp:// can't be called; write http:// or https://"),
     (callout(url="ftp://host"), f"{R}.url", "is no valid URL"),
     (callout(url="http://"), f"{R}.url", "is no valid URL"),
     (callout(url="http://a b/"), f"{R}.url", "is no valid URL"),
